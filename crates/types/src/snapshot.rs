@@ -1,0 +1,143 @@
+//! The snapshot: an immutable, versioned view of everything that admission and routing read. The controller publishes
+//! it after every change, every gateway swaps it in whole. A gateway never reads half a change.
+//!
+//! What it is not: it holds no spent money and no rate-limit state (those move with every request) and no secret of a
+//! tenant's key, only its keyed hash. It does hold engine credentials and is therefore never sent to tenants.
+
+use crate::{
+    Country, DataClass, EndpointFacts, EndpointId, EngineId, KeyId, MicroEur, ProjectId, RuleId, TenantId, UnixMillis,
+};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Grows by one with each publication.
+    pub version: u64,
+    /// The site's name, `iss` of every receipt.
+    pub site: String,
+    pub tenants: Vec<Tenant>,
+    pub projects: Vec<Project>,
+    pub keys: Vec<Key>,
+    pub endpoints: Vec<Endpoint>,
+    pub engines: Vec<Engine>,
+    pub rules: Vec<Rule>,
+    pub price_book: PriceBook,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tenant {
+    pub id: TenantId,
+    pub name: String,
+    /// Money per calendar month (UTC); none is no limit.
+    pub budget: Option<MicroEur>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Project {
+    pub id: ProjectId,
+    pub tenant: TenantId,
+    pub name: String,
+    /// Default and floor of the data class.
+    pub class: DataClass,
+    /// If set, only endpoints in this country: a placement constraint without fallback.
+    pub country: Option<Country>,
+    pub budget: Option<MicroEur>,
+    pub limits: Limits,
+    /// 32 bytes, hex: keys the commitments in this project's receipts.
+    pub commitment_key: String,
+}
+
+/// Speed limits; none is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Limits {
+    pub requests_per_minute: Option<u32>,
+    pub tokens_per_minute: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    pub id: KeyId,
+    pub project: ProjectId,
+    pub name: String,
+    /// HMAC-SHA-256 of the secret under the site's pepper, hex.
+    pub secret_hash: String,
+    pub revoked: bool,
+    pub expires_at: Option<UnixMillis>,
+    pub budget: Option<MicroEur>,
+    pub limits: Limits,
+}
+
+/// A model under one set of facts. Its replicas are the engines that name it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    pub id: EndpointId,
+    pub model: String,
+    pub facts: EndpointFacts,
+    /// `sha256:<hex>`, where known.
+    pub weights: Option<String>,
+    /// Tokens of prompt and answer together.
+    pub context_length: u64,
+    /// The most tokens an answer may have; caps `max_tokens` and bounds reservations.
+    pub output_tokens_max: u64,
+    pub created_at: UnixMillis,
+}
+
+/// What an engine understands beyond plain OpenAI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    /// Plain OpenAI: `stream_options.include_usage` and nothing else.
+    #[default]
+    Openai,
+    /// Running usage in every event, `cache_salt`.
+    Vllm,
+    /// Running usage in every event.
+    Sglang,
+    /// Ours: running usage in every event.
+    Embedded,
+}
+
+/// One running engine: a replica of its endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Engine {
+    pub id: EngineId,
+    pub endpoint: EndpointId,
+    /// Base URL without a trailing slash and without `/v1`.
+    pub url: String,
+    pub kind: EngineKind,
+    /// The name the engine knows the model by, if it is another than ours.
+    pub model_alias: Option<String>,
+    /// Sent as `Authorization: Bearer`.
+    pub credential: Option<String>,
+    /// Cordoned: takes no new requests.
+    pub cordoned: bool,
+}
+
+/// Whose rule it is. An operator's rules may permit; a tenant's only forbid.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    pub id: RuleId,
+    /// None is the operator.
+    pub tenant: Option<TenantId>,
+    /// Unique per owner; what receipts and `policy explain` show.
+    pub name: String,
+    /// Cedar.
+    pub text: String,
+}
+
+/// Prices by model, versioned as a whole. A book is never changed: a new one gets the next version.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PriceBook {
+    pub version: u64,
+    pub prices: Vec<Price>,
+}
+
+/// Micro-euro per million tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Price {
+    /// `*` is the price of models that have none of their own.
+    pub model: String,
+    pub input: MicroEur,
+    pub cached_input: MicroEur,
+    pub output: MicroEur,
+}
