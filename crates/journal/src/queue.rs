@@ -1,0 +1,261 @@
+//! Between the callers and the writer: records that wait to be written, and callers that wait to hear of it.
+//!
+//! [`append`](Shared::append) takes one short lock, in which a record gets its sequence number and its place; it copies
+//! nothing and allocates nothing but the vector's growth. The writer swaps the whole vector out. Callers wait in a second
+//! list, addressed by sequence number, so that a commit takes out everybody it covers at once and a future that is polled
+//! again finds its place without a search.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+use crate::error::AppendError;
+use crate::record::OVERHEAD_BYTES;
+
+/// Whether the journal still takes and acknowledges records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum State {
+    Open,
+    /// No new records; what waits is still written.
+    Closing,
+    /// Everything was written and the writer is gone.
+    Closed,
+    /// The disk failed.
+    Failed,
+}
+
+pub(crate) struct Shared {
+    queue: Mutex<Queue>,
+    /// Wakes the writer.
+    filled: Condvar,
+    waiting: Mutex<Waiting>,
+    durable: AtomicU64,
+    state: AtomicU8,
+    queue_bytes_max: usize,
+    payload_bytes_max: usize,
+}
+
+struct Queue {
+    records: Vec<Bytes>,
+    /// Bytes taken by records that are not durable yet, those in the writer's hands included.
+    bytes: usize,
+    seq_next: u64,
+    writer_sleeps: bool,
+}
+
+struct Waiting {
+    /// Sequence number of `wakers[0]`.
+    first: u64,
+    wakers: VecDeque<Option<Waker>>,
+}
+
+/// What the writer takes away: consecutive records.
+pub(crate) struct Batch {
+    pub first_seq: u64,
+    pub records: Vec<Bytes>,
+}
+
+/// No code panics while it holds one of our locks, and what they guard is whole between any two statements.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(crate) fn new(queue_bytes_max: usize, payload_bytes_max: usize) -> Self {
+        Shared {
+            queue: Mutex::new(Queue { records: Vec::new(), bytes: 0, seq_next: 1, writer_sleeps: false }),
+            filled: Condvar::new(),
+            waiting: Mutex::new(Waiting { first: 1, wakers: VecDeque::new() }),
+            durable: AtomicU64::new(0),
+            state: AtomicU8::new(State::Open as u8),
+            queue_bytes_max,
+            payload_bytes_max,
+        }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        match self.state.load(Ordering::Acquire) {
+            0 => State::Open,
+            1 => State::Closing,
+            2 => State::Closed,
+            _ => State::Failed,
+        }
+    }
+
+    pub(crate) fn durable(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    /// Takes the record if no more than `share` of the queue's bytes (1: all, 2: half) are then in use.
+    pub(crate) fn append(self: &Arc<Self>, payload: Bytes, share: usize) -> Result<Appended, AppendError> {
+        let bytes = OVERHEAD_BYTES + payload.len();
+        if payload.len() > self.payload_bytes_max {
+            return Err(AppendError::TooLarge { bytes: payload.len(), bytes_max: self.payload_bytes_max });
+        }
+        let mut queue = lock(&self.queue);
+        match self.state() {
+            State::Open => {}
+            State::Closing | State::Closed => return Err(AppendError::Closed),
+            State::Failed => return Err(AppendError::Failed),
+        }
+        if queue.bytes + bytes > self.queue_bytes_max / share {
+            return Err(AppendError::Full);
+        }
+        let seq = queue.seq_next;
+        queue.seq_next += 1;
+        queue.bytes += bytes;
+        queue.records.push(payload);
+        let wake = mem::take(&mut queue.writer_sleeps);
+        drop(queue);
+        if wake {
+            self.filled.notify_one();
+        }
+        Ok(Appended { outcome: Outcome::Waits { shared: Arc::clone(self), seq } })
+    }
+
+    /// Waits for records; nothing once the journal is closing and all are taken. `emptied` is given back for reuse.
+    pub(crate) fn take(&self, done_bytes: usize, mut emptied: Vec<Bytes>) -> Option<Batch> {
+        emptied.clear();
+        let mut queue = lock(&self.queue);
+        queue.bytes -= done_bytes;
+        while queue.records.is_empty() {
+            if self.state() != State::Open {
+                break;
+            }
+            queue.writer_sleeps = true;
+            queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        queue.writer_sleeps = false;
+        if queue.records.is_empty() || self.state() == State::Failed {
+            return None;
+        }
+        let first_seq = queue.seq_next - queue.records.len() as u64;
+        Some(Batch { first_seq, records: mem::replace(&mut queue.records, emptied) })
+    }
+
+    /// Everything up to `seq` is durable: tells those who wait, unless the journal has failed meanwhile.
+    pub(crate) fn committed(&self, seq: u64, woken: &mut Vec<Waker>) {
+        {
+            let mut waiting = lock(&self.waiting);
+            if self.state() == State::Failed {
+                return;
+            }
+            self.durable.store(seq, Ordering::Release);
+            let count = usize::try_from(seq + 1 - waiting.first).unwrap_or(usize::MAX).min(waiting.wakers.len());
+            woken.extend(waiting.wakers.drain(..count).flatten());
+            waiting.first = seq + 1;
+        }
+        woken.drain(..).for_each(Waker::wake);
+    }
+
+    /// Takes no more records.
+    pub(crate) fn begin_close(&self) {
+        let queue = lock(&self.queue);
+        self.move_to(State::Closing);
+        drop(queue);
+        self.filled.notify_one();
+    }
+
+    /// The disk failed: from the return of this on nothing is taken or acknowledged.
+    pub(crate) fn fail(&self) {
+        let (queue, waiting) = (lock(&self.queue), lock(&self.waiting));
+        self.move_to(State::Failed);
+        drop((queue, waiting));
+        self.filled.notify_one();
+    }
+
+    /// The writer is gone: tells those who still wait.
+    pub(crate) fn end(&self) {
+        // Under both locks, so that nobody enters a list after it was emptied for the last time.
+        let (mut queue, mut waiting) = (lock(&self.queue), lock(&self.waiting));
+        self.move_to(State::Closed);
+        queue.records = Vec::new();
+        let woken = mem::take(&mut waiting.wakers);
+        drop((queue, waiting));
+        woken.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// States only go forward: open, closing, closed; failed stays.
+    fn move_to(&self, state: State) {
+        self.state.fetch_max(state as u8, Ordering::AcqRel);
+    }
+
+    /// How many records were taken that never became durable; the answer is final once the journal has ended.
+    pub(crate) fn lost(&self) -> u64 {
+        lock(&self.queue).seq_next - 1 - self.durable()
+    }
+
+    fn poll(&self, seq: u64, context: &Context<'_>) -> Poll<Result<u64, AppendError>> {
+        if self.durable() >= seq {
+            return Poll::Ready(Ok(seq));
+        }
+        let mut waiting = lock(&self.waiting);
+        if self.durable() >= seq {
+            return Poll::Ready(Ok(seq));
+        }
+        match self.state() {
+            State::Open | State::Closing => {}
+            State::Closed => return Poll::Ready(Err(AppendError::Closed)),
+            State::Failed => return Poll::Ready(Err(AppendError::Failed)),
+        }
+        let at = usize::try_from(seq - waiting.first).expect("as many as fit in memory wait");
+        if waiting.wakers.len() <= at {
+            waiting.wakers.resize_with(at + 1, || None);
+        }
+        match &mut waiting.wakers[at] {
+            Some(waker) => waker.clone_from(context.waker()),
+            place => *place = Some(context.waker().clone()),
+        }
+        Poll::Pending
+    }
+}
+
+/// Resolves with the record's sequence number when it is durable. The record was enqueued when this was made; dropping it
+/// only means that nobody waits.
+#[must_use = "nothing may be acknowledged before this resolves; to not wait for it, drop it on purpose"]
+pub struct Appended {
+    outcome: Outcome,
+}
+
+enum Outcome {
+    Refused(AppendError),
+    Waits { shared: Arc<Shared>, seq: u64 },
+}
+
+impl Appended {
+    pub(crate) fn refused(error: AppendError) -> Self {
+        Appended { outcome: Outcome::Refused(error) }
+    }
+
+    /// The place that the record has, if it was taken.
+    pub fn seq(&self) -> Option<u64> {
+        match &self.outcome {
+            Outcome::Refused(_) => None,
+            Outcome::Waits { seq, .. } => Some(*seq),
+        }
+    }
+}
+
+impl Future for Appended {
+    type Output = Result<u64, AppendError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &self.outcome {
+            Outcome::Refused(error) => Poll::Ready(Err(*error)),
+            Outcome::Waits { shared, seq } => shared.poll(*seq, context),
+        }
+    }
+}
+
+impl std::fmt::Debug for Appended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Appended").field("seq", &self.seq()).finish_non_exhaustive()
+    }
+}

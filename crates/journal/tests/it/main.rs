@@ -1,0 +1,4 @@
+//! The journal from outside: what a caller may rely on, on real files and on disks that fail.
+
+mod everyday;
+mod support;
