@@ -1,1 +1,18 @@
-//! Placeholder.
+//! Which replica takes a request, and whether a failed one may be tried elsewhere.
+//!
+//! - [`replica`]: the choice among replicas of a permitted endpoint: power of two choices by load.
+//! - [`breaker`]: keeps requests away from a replica that fails again and again.
+//! - [`retry`]: how many attempts a request has, and how many retries a gateway may add to its traffic.
+//!
+//! What it is not: it does not know policy. It chooses among replicas that admission has already permitted, and it has
+//! no way to reach for another endpoint. No clock, no randomness: both are arguments, so the twin replays every choice.
+//!
+//! If we crash here: nothing is lost. Breakers start closed, and learn within a few requests what they knew.
+
+pub mod breaker;
+pub mod replica;
+pub mod retry;
+
+pub use breaker::{Breaker, Report};
+pub use replica::{ReplicaView, choose};
+pub use retry::{ATTEMPTS_MAX, RetryBudget};

@@ -1,0 +1,256 @@
+//! A breaker per replica: closed lets requests pass, open keeps them away, half-open lets one through as a probe.
+//!
+//! Only failures of the replica count (refused, reset, timed out, 5xx, garbage). A request that the engine rejects as the
+//! client's fault says nothing about the engine: fifty oversized prompts must not empty a site. A 429 says that it is
+//! full, which is load and not a fault; a probe that gets one leaves the breaker open.
+//!
+//! What it is not: no load balancing (see [`crate::replica`]) and no clock: `now` is monotonic milliseconds.
+
+/// Failures in a row that open the breaker. Envoy's default; one broken connection or two must not take a replica out.
+pub const FAILURES_MAX: u32 = 5;
+
+/// The first time open. A restarting engine is back in seconds to minutes, a refused connection costs under a
+/// millisecond: one probe a second is nothing.
+pub const OPEN_MILLIS_MIN: u64 = 1_000;
+
+/// Doubled after each failed probe up to here: 1 + 2 + 4 + 8 + 16 + 32 = 63 seconds until the longest pause.
+pub const OPEN_MILLIS_MAX: u64 = 60_000;
+
+/// A probe that nobody reports on (its task was dropped) blocks the next one this long. Longer than any usual time
+/// to a first token, far shorter than an operator's patience.
+pub const PROBE_MILLIS_MAX: u64 = 30_000;
+
+/// What a finished attempt says about its replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Report {
+    /// It answered as it should.
+    Success,
+    /// It failed: unreachable, 5xx, too slow, garbage.
+    Failure,
+    /// It is full: 429, or 503 with `Retry-After`.
+    Full,
+    /// Nothing to learn: the client's fault, or the client left.
+    Neutral,
+}
+
+impl Report {
+    /// What a status line says. A 503 here is without `Retry-After`; with it, report [`Report::Full`].
+    pub fn of_status(status: u16) -> Report {
+        match status {
+            200..=399 => Report::Success,
+            429 => Report::Full,
+            400..=499 => Report::Neutral,
+            _ => Report::Failure,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Closed { failures: u32 },
+    Open { until_millis: u64, pause_millis: u64 },
+    HalfOpen { probe_until_millis: u64, pause_millis: u64 },
+}
+
+/// The state as metrics and `status` name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Position {
+    Closed,
+    Open,
+    HalfOpen,
+}
+
+/// One replica's breaker, as one gateway sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Breaker {
+    state: State,
+}
+
+impl Default for Breaker {
+    fn default() -> Breaker {
+        Breaker::new()
+    }
+}
+
+impl Breaker {
+    /// Starts closed.
+    pub fn new() -> Breaker {
+        Breaker { state: State::Closed { failures: 0 } }
+    }
+
+    pub fn position(&self) -> Position {
+        match self.state {
+            State::Closed { .. } => Position::Closed,
+            State::Open { .. } => Position::Open,
+            State::HalfOpen { .. } => Position::HalfOpen,
+        }
+    }
+
+    /// Whether a request would pass now. Changes nothing: for [`crate::ReplicaView::available`].
+    pub fn available(&self, now_millis: u64) -> bool {
+        match self.state {
+            State::Closed { .. } => true,
+            State::Open { until_millis, .. } => now_millis >= until_millis,
+            State::HalfOpen { probe_until_millis, .. } => now_millis >= probe_until_millis,
+        }
+    }
+
+    /// Sends a request through, or not. While the breaker is not closed, the request is the probe and only one passes.
+    #[must_use = "a request may only be sent if this is true"]
+    pub fn try_pass(&mut self, now_millis: u64) -> bool {
+        if !self.available(now_millis) {
+            return false;
+        }
+        if let State::Open { pause_millis, .. } | State::HalfOpen { pause_millis, .. } = self.state {
+            let probe_until_millis = now_millis.saturating_add(PROBE_MILLIS_MAX);
+            self.state = State::HalfOpen { probe_until_millis, pause_millis };
+        }
+        true
+    }
+
+    /// What became of a request that passed.
+    pub fn report(&mut self, report: Report, now_millis: u64) {
+        self.state = match (self.state, report) {
+            (State::Closed { .. }, Report::Success) => State::Closed { failures: 0 },
+            (State::Closed { failures }, Report::Failure) if failures + 1 >= FAILURES_MAX => {
+                open(now_millis, OPEN_MILLIS_MIN)
+            }
+            (State::Closed { failures }, Report::Failure) => State::Closed { failures: failures + 1 },
+            (State::HalfOpen { .. }, Report::Success) => State::Closed { failures: 0 },
+            (State::HalfOpen { pause_millis, .. }, Report::Failure) => {
+                open(now_millis, pause_millis.saturating_mul(2).min(OPEN_MILLIS_MAX))
+            }
+            (State::HalfOpen { pause_millis, .. }, Report::Full) => open(now_millis, pause_millis),
+            // The probe said nothing: the next request is the next probe.
+            (State::HalfOpen { pause_millis, .. }, Report::Neutral) => {
+                State::Open { until_millis: now_millis, pause_millis }
+            }
+            // Requests that passed before it opened come back late; a success among them was begun in better times.
+            (state @ State::Open { .. }, _) | (state @ State::Closed { .. }, Report::Full | Report::Neutral) => state,
+        };
+    }
+}
+
+fn open(now_millis: u64, pause_millis: u64) -> State {
+    State::Open { until_millis: now_millis.saturating_add(pause_millis), pause_millis }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A script: `f` failure, `s` success, `l` full (load), `n` neutral, each sent at `now` if the breaker lets it; a
+    /// number advances time by so many milliseconds. The result is one letter per request: `.` passed, `x` refused.
+    fn check(script: &str, expect: &str) {
+        let (mut breaker, mut now, mut passed) = (Breaker::new(), 0, String::new());
+        for word in script.split_whitespace() {
+            if let Ok(millis) = word.parse::<u64>() {
+                now += millis;
+                continue;
+            }
+            for letter in word.chars() {
+                let report = match letter {
+                    'f' => Report::Failure,
+                    's' => Report::Success,
+                    'l' => Report::Full,
+                    _ => Report::Neutral,
+                };
+                let available = breaker.available(now);
+                let pass = breaker.try_pass(now);
+                assert_eq!(available, pass, "{script}");
+                if pass {
+                    breaker.report(report, now);
+                }
+                passed.push(if pass { '.' } else { 'x' });
+            }
+        }
+        assert_eq!(passed, expect, "{script}");
+    }
+
+    #[test]
+    fn scripts() {
+        check("fffff s", ".....x"); // five in a row
+        check("ffff s ffff s", ".........."); // a success between starts anew
+        check("nnnnnnnnnn s", "..........."); // the client's faults never open it
+        check("llllllllll s", "..........."); // nor does load
+        check("ffff n f s", "......x"); // and neither of them hides a failure
+        check("ffff l f s", "......x");
+        check("fffff 999 s 1 s s", ".....x.."); // closed by the probe's success after exactly a second
+        check("fffff 1000 f 1999 s 1 s", "......x."); // a failed probe doubles the pause
+        check("fffff 1000 l 999 s 1 s s", "......x.."); // a full probe leaves it open, as long as before
+        check("fffff 1000 n s s", "........"); // a probe that says nothing makes room for the next
+    }
+
+    #[test]
+    fn one_probe_at_a_time() {
+        let mut breaker = Breaker::new();
+        (0..FAILURES_MAX).for_each(|_| breaker.report(Report::Failure, 0));
+        assert_eq!(breaker.position(), Position::Open);
+        assert!(breaker.try_pass(1_000) && breaker.position() == Position::HalfOpen);
+        assert!(!breaker.try_pass(1_000) && !breaker.available(1_000 + PROBE_MILLIS_MAX - 1));
+        assert!(breaker.try_pass(1_000 + PROBE_MILLIS_MAX), "a probe that nobody reported on is given up");
+    }
+
+    #[test]
+    fn late_reports_change_nothing_while_open() {
+        let mut breaker = Breaker::new();
+        (0..FAILURES_MAX).for_each(|_| breaker.report(Report::Failure, 0));
+        let open = breaker.clone();
+        for report in [Report::Success, Report::Failure, Report::Full, Report::Neutral] {
+            breaker.report(report, 500);
+            assert_eq!(breaker, open, "{report:?}");
+        }
+    }
+
+    #[test]
+    fn the_pause_ends_growing() {
+        let (mut breaker, mut now) = (Breaker::new(), 0);
+        (0..FAILURES_MAX).for_each(|_| breaker.report(Report::Failure, now));
+        for expect in [1, 2, 4, 8, 16, 32, 60, 60] {
+            assert!(!breaker.available(now + expect * 1_000 - 1), "{expect}");
+            now += expect * 1_000;
+            assert!(breaker.try_pass(now), "{expect}");
+            breaker.report(Report::Failure, now);
+        }
+    }
+
+    #[test]
+    fn statuses() {
+        let check = |status, expect| assert_eq!(Report::of_status(status), expect, "{status}");
+        check(200, Report::Success);
+        check(302, Report::Success);
+        for status in [400, 401, 404, 413, 422] {
+            check(status, Report::Neutral);
+        }
+        check(429, Report::Full);
+        for status in [0, 100, 500, 502, 503, 504, 600] {
+            check(status, Report::Failure);
+        }
+    }
+
+    proptest! {
+        /// No sequence of reports and times shuts a replica out for longer than the longest pause or a lost probe.
+        #[test]
+        fn never_shut_out_for_good(steps in prop::collection::vec((0..4u8, 0..5_000u64), 0..80)) {
+            let (mut breaker, mut now) = (Breaker::new(), 0);
+            for (report, pause) in steps {
+                now += pause;
+                if breaker.try_pass(now) {
+                    let report = [Report::Success, Report::Failure, Report::Full, Report::Neutral][report as usize];
+                    breaker.report(report, now);
+                }
+            }
+            prop_assert!(breaker.available(now + OPEN_MILLIS_MAX.max(PROBE_MILLIS_MAX)));
+        }
+
+        #[test]
+        fn without_failures_it_stays_closed(reports in prop::collection::vec(0..3u8, 0..80)) {
+            let mut breaker = Breaker::new();
+            for report in reports {
+                breaker.report([Report::Success, Report::Full, Report::Neutral][report as usize], 0);
+                prop_assert_eq!(breaker.position(), Position::Closed);
+            }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The one integration binary of routing: the three parts together, as the gateway uses them.
+
+use routing::{ATTEMPTS_MAX, Breaker, ReplicaView, Report, RetryBudget, choose};
+
+/// A gateway's loop over attempts, with an engine that decides by replica whether an attempt succeeds.
+fn request(
+    breakers: &mut [Breaker],
+    budget: &mut RetryBudget,
+    now: u64,
+    random: u64,
+    works: impl Fn(usize) -> bool,
+) -> Vec<usize> {
+    let mut tried = Vec::new();
+    budget.on_request();
+    while tried.len() < ATTEMPTS_MAX {
+        let views: Vec<_> =
+            breakers.iter().map(|b| ReplicaView { in_flight: 0, available: b.available(now) }).collect();
+        let Some(at) = choose(&views, &tried, random.wrapping_mul(tried.len() as u64 * 2 + 1)) else { break };
+        if !tried.is_empty() && !budget.try_retry(now) {
+            break;
+        }
+        tried.push(at);
+        if !breakers[at].try_pass(now) {
+            continue;
+        }
+        breakers[at].report(if works(at) { Report::Success } else { Report::Failure }, now);
+        if works(at) {
+            break;
+        }
+    }
+    tried
+}
+
+#[test]
+fn three_attempts_on_three_different_replicas() {
+    for random in 0..200u64 {
+        let mut breakers = vec![Breaker::new(); 5];
+        let mut tried =
+            request(&mut breakers, &mut RetryBudget::new(0), 0, random.wrapping_mul(0x9e37_79b9_7f4a_7c15), |_| false);
+        assert_eq!(tried.len(), ATTEMPTS_MAX);
+        tried.sort_unstable();
+        tried.dedup();
+        assert_eq!(tried.len(), ATTEMPTS_MAX, "never the same replica twice");
+    }
+}
+
+/// One dead replica of four: its breaker opens after five failures, so 1,000 requests lose nothing and it is tried
+/// five times and then once per probe. (A router that retries without exclusion may hit it with all attempts.)
+#[test]
+fn a_dead_replica_costs_five_attempts_and_probes() {
+    let mut breakers = vec![Breaker::new(); 4];
+    let mut budget = RetryBudget::new(0);
+    let mut at_dead = 0;
+    for number in 0..1_000u64 {
+        let now = number * 10;
+        let random = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let tried = request(&mut breakers, &mut budget, now, random, |at| at != 2);
+        assert_ne!(tried.last(), Some(&2), "request {number} ended at the dead replica");
+        at_dead += tried.iter().filter(|&&at| at == 2).count();
+    }
+    // Ten seconds hold the pauses 1 + 2 + 4: three probes at most.
+    assert!((5..=8).contains(&at_dead), "{at_dead}");
+}
