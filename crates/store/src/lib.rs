@@ -1,1 +1,51 @@
-//! Placeholder.
+//! The only SQL in Hoheit: tenants, keys, endpoints, rules, prices and receipts, in SQLite or PostgreSQL, from the same
+//! statements and the same migrations; and the log's files ([`tiles`]).
+//!
+//! What it is not: it decides nothing. Names are checked, keys are hashed, rules are compiled and trees are computed by
+//! those who call. It holds no content of any request.
+//!
+//! Three promises, each with a test:
+//! - A change and its audit entry are one transaction ([`change`]), and that transaction also moves the version of the
+//!   snapshot. There is no change without an entry and no entry without a change.
+//! - A snapshot is one moment, never half a change ([`snapshot`]).
+//! - A receipt has one place in one chain and one place in the log, forever: shipping twice changes nothing, and another
+//!   receipt for the same place is refused as a fork ([`receipts`], [`log`]).
+
+mod audit;
+mod change;
+mod database;
+mod endpoints;
+mod engines;
+mod error;
+mod keys;
+mod log;
+mod open;
+mod prices;
+mod projects;
+mod receipts;
+mod rules;
+mod ship;
+mod snapshot;
+mod statements;
+mod tenants;
+pub mod tiles;
+mod tokens;
+
+pub use error::StoreError;
+pub use log::SealError;
+pub use receipts::{ReceiptFilter, Spent, StoredReceipt};
+pub use ship::{Claim, ForkAt, ShipError, ShippedReceipt};
+pub use tokens::ControlToken;
+
+/// A handle on the site's database; clones share one pool.
+#[derive(Clone)]
+pub struct Store {
+    database: database::Database,
+}
+
+impl Store {
+    /// Lets running statements end and closes every connection; SQLite then folds its write-ahead log in.
+    pub async fn close(&self) {
+        self.database.close().await;
+    }
+}

@@ -1,0 +1,138 @@
+//! Engines: each is one replica of the endpoint whose model and facts it shares.
+
+use crate::database::{Columns, Value, values};
+use crate::endpoints::{identity, sizes};
+use crate::statements::statements;
+use crate::{Store, StoreError};
+use types::audit::AuditEntry;
+use types::snapshot::{Endpoint, Engine, EngineKind};
+use types::{EndpointId, EngineId};
+
+statements! {
+    INSERT_ENDPOINT = "INSERT INTO endpoints
+                       (id, model, country, site, operator, provider, jurisdiction, retention, attestation, weights,
+                       context_length, output_tokens_max, created_at)
+                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+    FIND_ENDPOINT = "SELECT id FROM endpoints WHERE model = $1 AND country = $2 AND site = $3 AND operator = $4
+                     AND provider = $5 AND jurisdiction = $6 AND retention = $7 AND attestation = $8";
+    INSERT = "INSERT INTO engines (id, endpoint, url, kind, model_alias, credential, cordoned)
+              VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    UPDATE = "UPDATE engines SET endpoint = $2, url = $3, kind = $4, model_alias = $5, credential = $6, cordoned = $7
+              WHERE id = $1";
+    DELETE = "DELETE FROM engines WHERE id = $1";
+    LIST = "SELECT id, endpoint, url, kind, model_alias, credential, cordoned FROM engines
+            WHERE ($1 IS NULL OR id = $1) ORDER BY id";
+}
+
+pub(crate) const EVERY: &str = LIST;
+const DOUBLED: &str = "an engine with this URL for this endpoint";
+const WHAT: &str = "this engine";
+
+const KINDS: [(EngineKind, &str); 4] = [
+    (EngineKind::Openai, "openai"),
+    (EngineKind::Vllm, "vllm"),
+    (EngineKind::Sglang, "sglang"),
+    (EngineKind::Embedded, "embedded"),
+];
+
+fn kind_text(kind: EngineKind) -> &'static str {
+    KINDS.iter().find(|(known, _)| *known == kind).map_or("openai", |(_, text)| text)
+}
+
+fn kind(text: &str) -> Result<EngineKind, StoreError> {
+    let known = KINDS.iter().find(|(_, known)| *known == text).map(|(kind, _)| *kind);
+    known.ok_or_else(|| StoreError::Corrupt { what: format!("an engine of kind {text}") })
+}
+
+pub(crate) fn engine(mut c: Columns<'_>) -> Result<Engine, StoreError> {
+    Ok(Engine {
+        id: c.parsed()?,
+        endpoint: c.parsed()?,
+        url: c.text()?,
+        kind: kind(&c.text()?)?,
+        model_alias: c.text_opt()?,
+        credential: c.text_opt()?,
+        cordoned: c.flag()?,
+    })
+}
+
+fn engine_values(engine: &Engine, endpoint: EndpointId) -> Vec<Value> {
+    values![
+        engine.id,
+        endpoint,
+        &engine.url,
+        kind_text(engine.kind),
+        &engine.model_alias,
+        &engine.credential,
+        engine.cordoned,
+    ]
+}
+
+impl Store {
+    /// Adds an engine to the endpoint that has this model and these facts, and makes that endpoint if there is none.
+    /// Answers the endpoint that the engine now serves; `engine.endpoint` is not read.
+    pub async fn engine_add(
+        &self,
+        endpoint: &Endpoint,
+        engine: &Engine,
+        entry: &AuditEntry,
+    ) -> Result<EndpointId, StoreError> {
+        let mut new_endpoint = identity(endpoint);
+        let facts = new_endpoint[1..].to_vec();
+        new_endpoint.extend(sizes(endpoint)?);
+        new_endpoint.extend(values![endpoint.created_at]);
+        let mut change = self.change().await?;
+        let serves = match change.rows(FIND_ENDPOINT, facts).await?.first() {
+            Some(row) => row.columns().parsed()?,
+            None => {
+                let inserted = change.run(INSERT_ENDPOINT, new_endpoint).await;
+                inserted.map_err(|error| error.meaning("an endpoint of this id", WHAT))?;
+                endpoint.id
+            }
+        };
+        let inserted = change.run(INSERT, engine_values(engine, serves)).await;
+        inserted.map_err(|error| error.meaning(DOUBLED, "this endpoint"))?;
+        change.commit(entry).await?;
+        Ok(serves)
+    }
+
+    pub async fn engines(&self) -> Result<Vec<Engine>, StoreError> {
+        let rows = self.database.rows(LIST, values![None::<EngineId>]).await?;
+        rows.iter().map(|row| engine(row.columns())).collect()
+    }
+
+    pub async fn engine(&self, id: EngineId) -> Result<Option<Engine>, StoreError> {
+        let rows = self.database.rows(LIST, values![id]).await?;
+        rows.first().map(|row| engine(row.columns())).transpose()
+    }
+
+    pub async fn engine_update(&self, to: &Engine, entry: &AuditEntry) -> Result<(), StoreError> {
+        let mut change = self.change().await?;
+        let updated = change.run_on(WHAT, UPDATE, engine_values(to, to.endpoint)).await;
+        updated.map_err(|error| match error {
+            StoreError::Conflict { .. } => StoreError::Conflict { what: DOUBLED },
+            other => other,
+        })?;
+        change.commit(entry).await
+    }
+
+    pub async fn engine_remove(&self, id: EngineId, entry: &AuditEntry) -> Result<(), StoreError> {
+        let mut change = self.change().await?;
+        change.run_on(WHAT, DELETE, values![id]).await?;
+        change.commit(entry).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_read_back() {
+        for (one, text) in KINDS {
+            assert_eq!(kind(kind_text(one)).unwrap(), one);
+            assert_eq!(serde_json::to_string(&one).unwrap(), format!("\"{text}\""));
+        }
+        assert!(kind("x").is_err());
+    }
+}

@@ -1,0 +1,142 @@
+//! Opening: connect, check the library, refuse a newer schema, migrate.
+//!
+//! If we crash here: each migration is one transaction, so the next start finds either all of it or nothing. Two
+//! processes that open at once wait for each other (PostgreSQL: sqlx's advisory lock; SQLite: the data folder's lock file
+//! is the caller's, and migrations run in the single writer).
+
+use crate::database::Database;
+use crate::{Store, StoreError};
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Row as _, SqlitePool};
+use std::path::Path;
+use std::str::FromStr as _;
+use std::time::Duration;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// Before 3.51.3 a reset of the write-ahead log could corrupt the database.
+const SQLITE_MIN: (u32, u32, u32) = (3, 51, 3);
+
+/// How long a statement waits for another process that holds SQLite's lock. Ours hold it for one transaction, the
+/// longest of which (a shipped batch) takes tens of milliseconds; a backup tool may take longer.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a request waits for a free connection before it is answered 503.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Readers of SQLite: lists and snapshots, a few milliseconds each. Four keep 100 of them a second below 10 % load.
+const SQLITE_READERS_MAX: u32 = 4;
+
+/// Connections to PostgreSQL per process; its default limit of 100 serves eight processes and leaves room.
+const POSTGRES_CONNECTIONS_MAX: u32 = 12;
+
+/// More than there are statements, so that each is prepared once per connection.
+const STATEMENTS_CACHED_MAX: usize = 256;
+
+impl Store {
+    /// Opens `sqlite:///path/hoheit.db` (made if missing, readable by its owner only) or `postgres://…`, and brings
+    /// its schema up to this version.
+    pub async fn open(url: &str) -> Result<Store, StoreError> {
+        let database = if url.starts_with("sqlite:") {
+            sqlite(url).await?
+        } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+            postgres(url).await?
+        } else {
+            return Err(StoreError::Url { why: "this one begins with neither".to_owned() });
+        };
+        match &database {
+            Database::Sqlite { write, .. } => MIGRATIONS.run(write).await,
+            Database::Postgres(pool) => MIGRATIONS.run(pool).await,
+        }
+        .map_err(migration_error)?;
+        Ok(Store { database })
+    }
+}
+
+fn migration_error(error: MigrateError) -> StoreError {
+    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+    match error {
+        MigrateError::VersionMissing(found) if found > known => StoreError::NewerSchema { found, known },
+        MigrateError::VersionMissing(found) => StoreError::Corrupt { what: format!("unknown migration {found}") },
+        MigrateError::VersionMismatch(found) => {
+            StoreError::Corrupt { what: format!("migration {found} is not the one that this version ships") }
+        }
+        MigrateError::Dirty(found) => StoreError::Corrupt { what: format!("migration {found} is half applied") },
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
+        other => StoreError::Refused(sqlx::Error::Migrate(Box::new(other))),
+    }
+}
+
+async fn sqlite(url: &str) -> Result<Database, StoreError> {
+    let options = SqliteConnectOptions::from_str(url).map_err(|error| StoreError::Url { why: error.to_string() })?;
+    let path = options.get_filename().to_owned();
+    if path.as_os_str().is_empty() || url.contains(":memory:") {
+        return Err(StoreError::Url { why: "a path is needed, receipts must outlive the process".to_owned() });
+    }
+    create_private(&path)?;
+    let options = options
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .statement_cache_capacity(STATEMENTS_CACHED_MAX);
+    let pool = |size| {
+        SqlitePoolOptions::new()
+            .max_connections(size)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .idle_timeout(None)
+            .max_lifetime(None)
+    };
+    let write = pool(1).connect_with(options.clone()).await?;
+    assert_version(&write).await?;
+    let read = pool(SQLITE_READERS_MAX).connect_with(options.pragma("query_only", "ON")).await?;
+    Ok(Database::Sqlite { write, read })
+}
+
+/// The file holds engine credentials and commitment keys. SQLite gives its side files the mode of the main one.
+fn create_private(path: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(StoreError::Unavailable(sqlx::Error::Io(error))),
+    }
+}
+
+async fn assert_version(pool: &SqlitePool) -> Result<(), StoreError> {
+    let found: String = sqlx::query("SELECT sqlite_version()").fetch_one(pool).await?.try_get(0)?;
+    if version_is_good(&found) { Ok(()) } else { Err(StoreError::SqliteTooOld { found }) }
+}
+
+fn version_is_good(version: &str) -> bool {
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let mut next = || parts.next().unwrap_or(0);
+    (next(), next(), next()) >= SQLITE_MIN
+}
+
+async fn postgres(url: &str) -> Result<Database, StoreError> {
+    let options = PgConnectOptions::from_str(url).map_err(|error| StoreError::Url { why: error.to_string() })?;
+    let options = options
+        .application_name("hoheit")
+        // A gateway deletes its journal when we say "stored": no server default may make that a lie.
+        .options([("synchronous_commit", "on")])
+        .statement_cache_capacity(STATEMENTS_CACHED_MAX);
+    let pool = PgPoolOptions::new().max_connections(POSTGRES_CONNECTIONS_MAX).acquire_timeout(ACQUIRE_TIMEOUT);
+    Ok(Database::Postgres(pool.connect_with(options).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::version_is_good;
+
+    #[test]
+    fn sqlite_versions() {
+        for (version, good) in
+            [("3.51.2", false), ("3.51.3", true), ("3.52.0", true), ("4.0.0", true), ("3.40.1", false), ("?", false)]
+        {
+            assert_eq!(version_is_good(version), good, "{version}");
+        }
+    }
+}

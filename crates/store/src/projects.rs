@@ -1,0 +1,92 @@
+//! Projects. A project keeps its tenant and its commitment key for life: receipts are bound to both.
+
+use crate::database::{Columns, int, values};
+use crate::statements::statements;
+use crate::{Store, StoreError};
+use types::audit::AuditEntry;
+use types::snapshot::{Limits, Project};
+use types::{ProjectId, TenantId};
+
+statements! {
+    INSERT = "INSERT INTO projects
+              (id, tenant, name, class, country, budget, requests_per_minute, tokens_per_minute, commitment_key)
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    UPDATE = "UPDATE projects SET name = $3, class = $4, country = $5, budget = $6, requests_per_minute = $7,
+              tokens_per_minute = $8 WHERE id = $1 AND tenant = $2";
+    LIST = "SELECT id, tenant, name, class, country, budget, requests_per_minute, tokens_per_minute, commitment_key
+            FROM projects WHERE ($1 IS NULL OR id = $1) AND ($2 IS NULL OR tenant = $2) ORDER BY id";
+}
+
+pub(crate) const EVERY: &str = LIST;
+const DOUBLED: &str = "a project of this name";
+const WHAT: &str = "this project";
+
+pub(crate) fn project(mut c: Columns<'_>) -> Result<Project, StoreError> {
+    Ok(Project {
+        id: c.parsed()?,
+        tenant: c.parsed()?,
+        name: c.text()?,
+        class: c.parsed()?,
+        country: c.parsed_opt()?,
+        budget: c.money_opt()?,
+        limits: limits(&mut c)?,
+        commitment_key: c.text()?,
+    })
+}
+
+pub(crate) fn limits(c: &mut Columns<'_>) -> Result<Limits, StoreError> {
+    Ok(Limits { requests_per_minute: c.count_opt()?, tokens_per_minute: c.count_opt()? })
+}
+
+pub(crate) fn tokens_per_minute(limits: &Limits) -> Result<Option<i64>, StoreError> {
+    limits.tokens_per_minute.map(|tokens| int(tokens, "the limit of tokens per minute")).transpose()
+}
+
+impl Store {
+    pub async fn project_create(&self, new: &Project, entry: &AuditEntry) -> Result<(), StoreError> {
+        let tokens = tokens_per_minute(&new.limits)?;
+        let values = values![
+            new.id,
+            new.tenant,
+            &new.name,
+            new.class.as_str(),
+            new.country.map(|country| country.to_string()),
+            new.budget,
+            new.limits.requests_per_minute,
+            tokens,
+            &new.commitment_key,
+        ];
+        let mut change = self.change().await?;
+        change.run(INSERT, values).await.map_err(|error| error.meaning(DOUBLED, "this tenant"))?;
+        change.commit(entry).await
+    }
+
+    pub async fn project(&self, id: ProjectId) -> Result<Option<Project>, StoreError> {
+        let rows = self.database.rows(LIST, values![id, None::<TenantId>]).await?;
+        rows.first().map(|row| project(row.columns())).transpose()
+    }
+
+    /// Of one tenant or of all, by id.
+    pub async fn projects(&self, of: Option<TenantId>) -> Result<Vec<Project>, StoreError> {
+        let rows = self.database.rows(LIST, values![None::<ProjectId>, of]).await?;
+        rows.iter().map(|row| project(row.columns())).collect()
+    }
+
+    /// Sets name, class, country, budget and limits.
+    pub async fn project_update(&self, to: &Project, entry: &AuditEntry) -> Result<(), StoreError> {
+        let tokens = tokens_per_minute(&to.limits)?;
+        let values = values![
+            to.id,
+            to.tenant,
+            &to.name,
+            to.class.as_str(),
+            to.country.map(|country| country.to_string()),
+            to.budget,
+            to.limits.requests_per_minute,
+            tokens,
+        ];
+        let mut change = self.change().await?;
+        change.run_on(WHAT, UPDATE, values).await.map_err(|error| error.meaning(DOUBLED, WHAT))?;
+        change.commit(entry).await
+    }
+}
