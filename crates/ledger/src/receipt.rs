@@ -1,0 +1,145 @@
+//! Receipts as JWTs (JWS compact, RFC 7515), and the leaf that stands for one in the log.
+//!
+//! The signing input is fixed once, when the receipt is journalled; leaf and signature are functions of that text, so a
+//! crash between journal and hand-out changes nothing: whoever signs later signs the same bytes.
+//!
+//! A verifier takes neither key nor algorithm from the token. The key comes from the verifier's own [`Jwks`], the
+//! algorithm is Ed25519 because the key is; the header is only checked to say so.
+
+use crate::hash::{self, Hash};
+use crate::jwks::Jwks;
+use crate::key::{self, SigningKey};
+use serde::{Deserialize, Serialize};
+use types::ReceiptClaims;
+
+/// Separates a receipt's leaf from every other use of SHA-256.
+const LEAF_TAG: &[u8] = b"hoheit/receipt-leaf/v1\0";
+
+/// `typ` of the header: says what is signed, so that no other JWT of this key passes for a receipt.
+pub const TYP: &str = "receipt+jwt";
+
+/// A receipt has about 1.5 kB; 64 kB keep a verifier from swallowing a file that is none.
+pub const JWT_BYTES_MAX: usize = 65_536;
+
+/// `base64url(header).base64url(claims)`: what is journalled, hashed into the log and signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SigningInput(pub String);
+
+impl SigningInput {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Why a text is not a receipt of a trusted key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReceiptError {
+    #[error("not a JWT: three parts of base64url joined by points, at most {JWT_BYTES_MAX} bytes")]
+    Form,
+    #[error("the header is not the one of a receipt (alg, kid, typ and nothing else): {0}")]
+    Header(String),
+    #[error("alg is \"{0}\"; a receipt is signed with Ed25519 (EdDSA)")]
+    Algorithm(String),
+    #[error("typ is \"{0}\"; a receipt says \"{TYP}\"")]
+    Type(String),
+    #[error("the claims are not those of a receipt: {0}")]
+    Claims(String),
+    #[error("key \"{0}\" is not in the key set")]
+    UnknownKey(String),
+    #[error("the signature does not fit: the text was changed or another key signed it")]
+    Signature,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header<'a> {
+    alg: std::borrow::Cow<'a, str>,
+    kid: std::borrow::Cow<'a, str>,
+    typ: std::borrow::Cow<'a, str>,
+}
+
+/// A receipt that was read and not yet believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParsedReceipt {
+    pub claims: ReceiptClaims,
+    pub signing_input: String,
+    pub signature: [u8; 64],
+    pub kid: String,
+}
+
+/// A receipt whose signature fits a trusted key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedReceipt {
+    pub claims: ReceiptClaims,
+    pub leaf: Hash,
+}
+
+/// Fixes the text of a receipt. After this it is never serialised again.
+pub fn signing_input(kid: &str, claims: &ReceiptClaims) -> Result<SigningInput, ReceiptError> {
+    let header = Header { alg: "EdDSA".into(), kid: kid.into(), typ: TYP.into() };
+    let header = serde_json::to_vec(&header).map_err(|e| ReceiptError::Header(e.to_string()))?;
+    let claims = serde_json::to_vec(claims).map_err(|e| ReceiptError::Claims(e.to_string()))?;
+    Ok(SigningInput(format!("{}.{}", hash::b64url(&header), hash::b64url(&claims))))
+}
+
+/// What the log holds for this receipt: 32 bytes that hide it, thanks to the random `opening` among its claims.
+pub fn leaf(signing_input: &str) -> Hash {
+    hash::sha256(&[LEAF_TAG, signing_input.as_bytes()])
+}
+
+/// The receipt as it is handed out. `key` must be the one that the signing input names (see [`kid_of`]).
+pub fn jwt(signing_input: &str, key: &SigningKey) -> String {
+    format!("{signing_input}.{}", hash::b64url(&key.sign(signing_input.as_bytes())))
+}
+
+/// Which key a signing input asks for: after a change of keys, older receipts are still signed by the older key.
+pub fn kid_of(signing_input: &str) -> Result<String, ReceiptError> {
+    let header = signing_input.split('.').next().and_then(hash::from_b64url).ok_or(ReceiptError::Form)?;
+    read_header(&header)
+}
+
+/// The claims of a signing input, as the store and the journal hold it.
+pub fn claims_of(signing_input: &str) -> Result<ReceiptClaims, ReceiptError> {
+    let claims = signing_input.split('.').nth(1).and_then(hash::from_b64url).ok_or(ReceiptError::Form)?;
+    read_claims(&claims)
+}
+
+/// Reads a JWT without believing it.
+pub fn parse(jwt: &str) -> Result<ParsedReceipt, ReceiptError> {
+    if jwt.len() > JWT_BYTES_MAX {
+        return Err(ReceiptError::Form);
+    }
+    let (signing_input, signature) = jwt.rsplit_once('.').ok_or(ReceiptError::Form)?;
+    let (header, claims) = signing_input.split_once('.').ok_or(ReceiptError::Form)?;
+    let part = |text: &str| hash::from_b64url(text).ok_or(ReceiptError::Form);
+    let kid = read_header(&part(header)?)?;
+    let claims = read_claims(&part(claims)?)?;
+    let signature = part(signature)?.try_into().map_err(|_| ReceiptError::Signature)?;
+    Ok(ParsedReceipt { claims, signing_input: signing_input.to_owned(), signature, kid })
+}
+
+/// Reads a JWT and believes it if a key of the set signed it.
+pub fn verify(jwt: &str, jwks: &Jwks) -> Result<VerifiedReceipt, ReceiptError> {
+    let receipt = parse(jwt)?;
+    let public = jwks.find(&receipt.kid).ok_or_else(|| ReceiptError::UnknownKey(receipt.kid.clone()))?;
+    if !key::verify(public, receipt.signing_input.as_bytes(), &receipt.signature) {
+        return Err(ReceiptError::Signature);
+    }
+    Ok(VerifiedReceipt { leaf: leaf(&receipt.signing_input), claims: receipt.claims })
+}
+
+/// Returns the key id. RFC 9864 deprecates the name `EdDSA` for `Ed25519`; both mean the same key here.
+fn read_header(json: &[u8]) -> Result<String, ReceiptError> {
+    let header: Header<'_> = serde_json::from_slice(json).map_err(|e| ReceiptError::Header(e.to_string()))?;
+    if header.alg != "EdDSA" && header.alg != "Ed25519" {
+        return Err(ReceiptError::Algorithm(header.alg.into_owned()));
+    }
+    if header.typ != TYP {
+        return Err(ReceiptError::Type(header.typ.into_owned()));
+    }
+    Ok(header.kid.into_owned())
+}
+
+fn read_claims(json: &[u8]) -> Result<ReceiptClaims, ReceiptError> {
+    serde_json::from_slice(json).map_err(|e| ReceiptError::Claims(e.to_string()))
+}
