@@ -1,0 +1,85 @@
+//! The store's integration tests. Every check of [`suite!`] takes a fresh store and runs on SQLite, one test each, and
+//! on PostgreSQL, all in one test (starting a server costs a second); without PostgreSQL that test says so and passes.
+
+mod audited;
+mod postgres;
+mod receipts;
+mod sealing;
+mod site;
+mod site_reads;
+mod statements;
+mod together;
+mod upgrades;
+
+use store::Store;
+
+/// A database that a check can open as often as it likes.
+pub struct Bed {
+    pub url: String,
+}
+
+impl Bed {
+    pub async fn open(&self) -> Store {
+        Store::open(&self.url).await.expect("the store opens")
+    }
+}
+
+macro_rules! suite {
+    ($($module:ident::$check:ident,)*) => {
+        mod on_sqlite {
+            $(#[tokio::test]
+            async fn $check() {
+                let dir = tempfile::tempdir().unwrap();
+                let bed = super::Bed { url: format!("sqlite://{}/hoheit.db", dir.path().display()) };
+                super::$module::$check(&bed).await;
+            })*
+        }
+
+        #[tokio::test]
+        async fn everything_holds_on_postgres() {
+            let server = match postgres::Server::start() {
+                Ok(server) => server,
+                Err(why) => return println!("skipped: {why}"),
+            };
+            $({
+                println!("{}", stringify!($check));
+                let bed = Bed { url: server.fresh_database(stringify!($check)) };
+                $module::$check(&bed).await;
+            })*
+        }
+    };
+}
+
+suite! {
+    statements::both_databases_understand_every_statement,
+    site_reads::everything_reads_back,
+    site_reads::lists_are_filtered,
+    site_reads::conflicts_and_missing_things_are_told_apart,
+    site_reads::equal_facts_are_one_endpoint,
+    site_reads::revoking_is_one_way,
+    site_reads::rotation_is_one_change,
+    site_reads::a_rule_keeps_its_owner,
+    site_reads::price_books_follow_one_another,
+    site_reads::numbers_beyond_the_database_are_refused,
+    audited::each_change_writes_one_entry,
+    audited::a_refused_change_writes_nothing,
+    audited::the_audit_log_is_paged,
+    together::changes_at_once_all_land,
+    together::one_of_many_price_books_wins,
+    together::a_snapshot_is_one_moment,
+    together::gateways_ship_at_once_without_gaps,
+    receipts::shipping_twice_changes_nothing,
+    receipts::another_receipt_for_a_place_is_a_fork,
+    receipts::a_batch_that_contradicts_itself_is_a_fork,
+    receipts::large_batches_keep_their_order,
+    receipts::receipts_are_paged_by_tenant,
+    receipts::spending_is_summed_by_key,
+    receipts::an_incarnation_begins_once,
+    sealing::seals_are_fenced,
+    sealing::a_seal_covers_exactly_what_is_stored,
+    sealing::sealed_through_waits_for_the_checkpoint,
+    sealing::a_crash_between_the_steps_leaves_one_log,
+    upgrades::opening_again_keeps_everything,
+    upgrades::a_newer_schema_is_refused,
+    upgrades::a_changed_migration_is_refused,
+}
