@@ -136,3 +136,100 @@ pub fn render(old_size: u64, proof: &[Hash], checkpoint_note: &str) -> String {
     let lines: String = proof.iter().map(|hash| hash.b64() + "\n").collect();
     format!("old {old_size}\n{lines}\n{checkpoint_note}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SigningKey;
+    use crate::hash::leaf_hash;
+    use crate::log::LogSigner;
+    use crate::tree::{Frontier, HashReader, consistency_proof};
+    use std::convert::Infallible;
+
+    fn signer(name: &str, seed: u8) -> LogSigner {
+        LogSigner::new(name, SigningKey::from_seed(&[seed; 32]).unwrap()).unwrap()
+    }
+
+    /// The tree whose leaf `n` is the byte `n + first`: another `first`, another history.
+    struct Leaves(u8);
+
+    impl HashReader for Leaves {
+        type Error = Infallible;
+        fn read(&self, level: u8, index: u64) -> Result<Hash, Infallible> {
+            let mut frontier = Frontier::default();
+            (index << level..(index + 1) << level).for_each(|n| frontier.push(leaf_hash(&[n as u8 + self.0])));
+            Ok(frontier.root())
+        }
+    }
+
+    fn head(size: u64) -> TreeHead {
+        TreeHead { size, root: tree::root(size, &Leaves(0)).unwrap() }
+    }
+
+    /// Asks a witness that saw `latest` of the log "ours.example" last.
+    fn check(latest: Option<TreeHead>, body: &str, expect: Result<u64, u16>) {
+        let ours = signer("ours.example", 1);
+        let decision = add_checkpoint(body, |o| (o == "ours.example").then_some(ours.vkey()), |_| latest);
+        let got = match &decision {
+            Decision::Cosign(head) => Ok(head.size),
+            Decision::Refuse(refusal) => Err(refusal.status()),
+        };
+        assert_eq!(got, expect, "{decision:?} to\n{body}");
+    }
+
+    fn body(old: u64, proof_from: u64, to: u64) -> String {
+        let proof = consistency_proof(proof_from, to, &Leaves(0)).unwrap();
+        render(old, &proof, &signer("ours.example", 1).checkpoint(&head(to)))
+    }
+
+    #[test]
+    fn every_status() {
+        // 200: first sight, growth, and the same again.
+        check(None, &body(0, 0, 5), Ok(5));
+        check(None, &body(0, 0, 0), Ok(0));
+        check(Some(head(5)), &body(5, 5, 9), Ok(9));
+        check(Some(head(5)), &body(5, 5, 5), Ok(5));
+        // 400: no request at all, or old is larger than the checkpoint.
+        for bad in
+            ["", "old 5", "old x\n\n", &body(5, 5, 9).replace("old 5", "old 05"), &body(5, 5, 9).replace("old", "new")]
+        {
+            check(Some(head(5)), bad, Err(400));
+        }
+        check(Some(head(9)), &body(9, 0, 5), Err(400));
+        let hash = EMPTY_ROOT.b64() + "\n";
+        check(Some(head(5)), &body(5, 5, 9).replacen("old 5\n", &format!("old 5\n{}", hash.repeat(64)), 1), Err(400));
+        // 403: not the log's key.
+        let proof = consistency_proof(5, 9, &Leaves(0)).unwrap();
+        check(Some(head(5)), &render(5, &proof, &signer("ours.example", 9).checkpoint(&head(9))), Err(403));
+        check(Some(head(5)), &body(5, 5, 9).replacen("\n9\n", "\n8\n", 1), Err(403));
+        // 404: not a log that we know.
+        check(Some(head(5)), &render(5, &proof, &signer("other.example", 1).checkpoint(&head(9))), Err(404));
+        // 409: another place than the latest.
+        check(Some(head(5)), &body(4, 4, 9), Err(409));
+        check(None, &body(5, 5, 9), Err(409));
+        check(Some(head(5)), &body(0, 0, 9), Err(409));
+        // 422: bad proof, same size with another root, proof where there is none, size 0 without the empty root.
+        check(Some(head(5)), &body(5, 4, 9), Err(422));
+        check(Some(head(5)), &body(5, 0, 9), Err(422));
+        let fork = TreeHead { size: 5, root: tree::root(5, &Leaves(7)).unwrap() };
+        check(Some(head(5)), &render(5, &[], &signer("ours.example", 1).checkpoint(&fork)), Err(422));
+        check(None, &render(0, &proof, &signer("ours.example", 1).checkpoint(&head(9))), Err(422));
+        let hollow = TreeHead { size: 0, root: fork.root };
+        check(None, &render(0, &[], &signer("ours.example", 1).checkpoint(&hollow)), Err(422));
+    }
+
+    /// The scenario witnesses exist for: another history of the same log, correctly signed and provable in itself.
+    #[test]
+    fn a_fork_is_refused() {
+        let fork = TreeHead { size: 9, root: tree::root(9, &Leaves(7)).unwrap() };
+        let proof = consistency_proof(5, 9, &Leaves(7)).unwrap();
+        check(Some(head(5)), &render(5, &proof, &signer("ours.example", 1).checkpoint(&fork)), Err(422));
+    }
+
+    #[test]
+    fn a_conflict_tells_the_size() {
+        let refusal = Refusal::Conflict { latest: 5 };
+        assert_eq!(refusal.body(), Some(("text/x.tlog.size", "5\n".to_owned())));
+        assert_eq!(Refusal::Inconsistent.body(), None);
+    }
+}
