@@ -6,9 +6,15 @@ use crate::{Store, StoreError};
 use types::audit::AuditEntry;
 use types::{AuditId, TenantId, UnixMillis};
 
+macro_rules! select {
+    () => {
+        "SELECT id, at, actor, action, object, tenant, detail FROM audit "
+    };
+}
+
 statements! {
-    LIST = "SELECT id, at, actor, action, object, tenant, detail FROM audit
-            WHERE ($1 IS NULL OR id > $1) AND ($2 IS NULL OR tenant = $2) ORDER BY id LIMIT $3";
+    LIST = concat!(select!(), "WHERE id > $1 ORDER BY id LIMIT $2");
+    LIST_OF = concat!(select!(), "WHERE tenant = $3 AND id > $1 ORDER BY id LIMIT $2");
 }
 
 fn entry(mut c: Columns<'_>) -> Result<AuditEntry, StoreError> {
@@ -31,7 +37,11 @@ impl Store {
         tenant: Option<TenantId>,
         limit: u32,
     ) -> Result<Vec<AuditEntry>, StoreError> {
-        let rows = self.database.rows(LIST, values![after, tenant, limit]).await?;
+        let after = after.map(|id| id.to_string()).unwrap_or_default();
+        let rows = match tenant {
+            Some(tenant) => self.database.rows(LIST_OF, values![after, limit, tenant]).await?,
+            None => self.database.rows(LIST, values![after, limit]).await?,
+        };
         rows.iter().map(|row| entry(row.columns())).collect()
     }
 }

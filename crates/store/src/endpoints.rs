@@ -8,12 +8,19 @@ use types::audit::AuditEntry;
 use types::snapshot::Endpoint;
 use types::{EndpointFacts, EndpointId, UnixMillis};
 
+macro_rules! select {
+    () => {
+        "SELECT id, model, country, site, operator, provider, jurisdiction, retention, attestation, weights,
+         context_length, output_tokens_max, created_at FROM endpoints "
+    };
+}
+
 statements! {
     UPDATE = "UPDATE endpoints SET model = $2, country = $3, site = $4, operator = $5, provider = $6,
               jurisdiction = $7, retention = $8, attestation = $9, weights = $10, context_length = $11,
               output_tokens_max = $12 WHERE id = $1";
-    LIST = "SELECT id, model, country, site, operator, provider, jurisdiction, retention, attestation, weights,
-            context_length, output_tokens_max, created_at FROM endpoints WHERE ($1 IS NULL OR id = $1) ORDER BY id";
+    ONE = concat!(select!(), "WHERE id = $1");
+    LIST = concat!(select!(), "ORDER BY id");
 }
 
 pub(crate) const EVERY: &str = LIST;
@@ -66,12 +73,12 @@ pub(crate) fn sizes(of: &Endpoint) -> Result<Vec<Value>, StoreError> {
 
 impl Store {
     pub async fn endpoints(&self) -> Result<Vec<Endpoint>, StoreError> {
-        let rows = self.database.rows(LIST, values![None::<EndpointId>]).await?;
+        let rows = self.database.rows(LIST, values![]).await?;
         rows.iter().map(|row| endpoint(row.columns())).collect()
     }
 
     pub async fn endpoint(&self, id: EndpointId) -> Result<Option<Endpoint>, StoreError> {
-        let rows = self.database.rows(LIST, values![id]).await?;
+        let rows = self.database.rows(ONE, values![id]).await?;
         rows.first().map(|row| endpoint(row.columns())).transpose()
     }
 

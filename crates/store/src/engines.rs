@@ -8,6 +8,12 @@ use types::audit::AuditEntry;
 use types::snapshot::{Endpoint, Engine, EngineKind};
 use types::{EndpointId, EngineId};
 
+macro_rules! select {
+    () => {
+        "SELECT id, endpoint, url, kind, model_alias, credential, cordoned FROM engines "
+    };
+}
+
 statements! {
     INSERT_ENDPOINT = "INSERT INTO endpoints
                        (id, model, country, site, operator, provider, jurisdiction, retention, attestation, weights,
@@ -20,8 +26,8 @@ statements! {
     UPDATE = "UPDATE engines SET endpoint = $2, url = $3, kind = $4, model_alias = $5, credential = $6, cordoned = $7
               WHERE id = $1";
     DELETE = "DELETE FROM engines WHERE id = $1";
-    LIST = "SELECT id, endpoint, url, kind, model_alias, credential, cordoned FROM engines
-            WHERE ($1 IS NULL OR id = $1) ORDER BY id";
+    ONE = concat!(select!(), "WHERE id = $1");
+    LIST = concat!(select!(), "ORDER BY id");
 }
 
 pub(crate) const EVERY: &str = LIST;
@@ -97,12 +103,12 @@ impl Store {
     }
 
     pub async fn engines(&self) -> Result<Vec<Engine>, StoreError> {
-        let rows = self.database.rows(LIST, values![None::<EngineId>]).await?;
+        let rows = self.database.rows(LIST, values![]).await?;
         rows.iter().map(|row| engine(row.columns())).collect()
     }
 
     pub async fn engine(&self, id: EngineId) -> Result<Option<Engine>, StoreError> {
-        let rows = self.database.rows(LIST, values![id]).await?;
+        let rows = self.database.rows(ONE, values![id]).await?;
         rows.first().map(|row| engine(row.columns())).transpose()
     }
 

@@ -9,6 +9,13 @@ use types::audit::AuditEntry;
 use types::snapshot::Key;
 use types::{KeyId, ProjectId, UnixMillis};
 
+macro_rules! select {
+    () => {
+        "SELECT id, project, name, secret_hash, revoked, expires_at, budget, requests_per_minute, tokens_per_minute
+         FROM keys "
+    };
+}
+
 statements! {
     INSERT = "INSERT INTO keys
               (id, project, name, secret_hash, revoked, expires_at, budget, requests_per_minute, tokens_per_minute)
@@ -16,8 +23,9 @@ statements! {
     UPDATE = "UPDATE keys SET name = $3, revoked = (revoked OR $4), expires_at = $5, budget = $6,
               requests_per_minute = $7, tokens_per_minute = $8 WHERE id = $1 AND project = $2";
     EXPIRE = "UPDATE keys SET expires_at = $2 WHERE id = $1 AND (expires_at IS NULL OR expires_at > $2)";
-    LIST = "SELECT id, project, name, secret_hash, revoked, expires_at, budget, requests_per_minute, tokens_per_minute
-            FROM keys WHERE ($1 IS NULL OR id = $1) AND ($2 IS NULL OR project = $2) ORDER BY id";
+    ONE = concat!(select!(), "WHERE id = $1");
+    LIST = concat!(select!(), "ORDER BY id");
+    LIST_OF = concat!(select!(), "WHERE project = $1 ORDER BY id");
 }
 
 pub(crate) const EVERY: &str = LIST;
@@ -69,7 +77,9 @@ impl Store {
     ) -> Result<(), StoreError> {
         let values = insert_values(new)?;
         let mut change = self.change().await?;
-        if change.rows(LIST, values![old, new.project]).await?.is_empty() {
+        let known = change.rows(ONE, values![old]).await?;
+        let known = known.first().map(|row| key(row.columns())).transpose()?;
+        if known.is_none_or(|known| known.project != new.project) {
             return Err(StoreError::NotFound { what: WHAT });
         }
         change.run(INSERT, values).await.map_err(|error| error.meaning(DOUBLED, "this project"))?;
@@ -78,13 +88,16 @@ impl Store {
     }
 
     pub async fn key(&self, id: KeyId) -> Result<Option<Key>, StoreError> {
-        let rows = self.database.rows(LIST, values![id, None::<ProjectId>]).await?;
+        let rows = self.database.rows(ONE, values![id]).await?;
         rows.first().map(|row| key(row.columns())).transpose()
     }
 
     /// Of one project or of all, by id.
     pub async fn keys(&self, of: Option<ProjectId>) -> Result<Vec<Key>, StoreError> {
-        let rows = self.database.rows(LIST, values![None::<KeyId>, of]).await?;
+        let rows = match of {
+            Some(of) => self.database.rows(LIST_OF, values![of]).await?,
+            None => self.database.rows(LIST, values![]).await?,
+        };
         rows.iter().map(|row| key(row.columns())).collect()
     }
 

@@ -7,14 +7,22 @@ use types::audit::AuditEntry;
 use types::snapshot::{Limits, Project};
 use types::{ProjectId, TenantId};
 
+macro_rules! select {
+    () => {
+        "SELECT id, tenant, name, class, country, budget, requests_per_minute, tokens_per_minute, commitment_key
+         FROM projects "
+    };
+}
+
 statements! {
     INSERT = "INSERT INTO projects
               (id, tenant, name, class, country, budget, requests_per_minute, tokens_per_minute, commitment_key)
               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     UPDATE = "UPDATE projects SET name = $3, class = $4, country = $5, budget = $6, requests_per_minute = $7,
               tokens_per_minute = $8 WHERE id = $1 AND tenant = $2";
-    LIST = "SELECT id, tenant, name, class, country, budget, requests_per_minute, tokens_per_minute, commitment_key
-            FROM projects WHERE ($1 IS NULL OR id = $1) AND ($2 IS NULL OR tenant = $2) ORDER BY id";
+    ONE = concat!(select!(), "WHERE id = $1");
+    LIST = concat!(select!(), "ORDER BY id");
+    LIST_OF = concat!(select!(), "WHERE tenant = $1 ORDER BY id");
 }
 
 pub(crate) const EVERY: &str = LIST;
@@ -62,13 +70,16 @@ impl Store {
     }
 
     pub async fn project(&self, id: ProjectId) -> Result<Option<Project>, StoreError> {
-        let rows = self.database.rows(LIST, values![id, None::<TenantId>]).await?;
+        let rows = self.database.rows(ONE, values![id]).await?;
         rows.first().map(|row| project(row.columns())).transpose()
     }
 
     /// Of one tenant or of all, by id.
     pub async fn projects(&self, of: Option<TenantId>) -> Result<Vec<Project>, StoreError> {
-        let rows = self.database.rows(LIST, values![None::<ProjectId>, of]).await?;
+        let rows = match of {
+            Some(of) => self.database.rows(LIST_OF, values![of]).await?,
+            None => self.database.rows(LIST, values![]).await?,
+        };
         rows.iter().map(|row| project(row.columns())).collect()
     }
 

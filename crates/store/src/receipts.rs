@@ -11,7 +11,7 @@ statements! {
            h.size FROM receipts AS r CROSS JOIN tree_head AS h WHERE r.id = $1";
     LIST = "SELECT r.id, r.tenant, r.project, r.key, r.inc, r.chain_seq, r.received_at, r.signing_input, r.leaf, r.ord,
             h.size FROM receipts AS r CROSS JOIN tree_head AS h
-            WHERE r.tenant = $1 AND ($2 IS NULL OR r.project = $2) AND ($3 IS NULL OR r.id > $3)
+            WHERE r.tenant = $1 AND (r.project = $2 OR $2 IS NULL) AND r.id > $3
             ORDER BY r.id LIMIT $4";
     SPENT = "SELECT tenant, project, key, CAST(COALESCE(SUM(cost), 0) AS BIGINT) FROM receipts WHERE month = $1
              GROUP BY tenant, project, key ORDER BY tenant, project, key";
@@ -77,7 +77,8 @@ impl Store {
 
     /// By id ascending. A receipt can arrive after others with a larger id: who wants all, reads all again.
     pub async fn receipts(&self, filter: &ReceiptFilter) -> Result<Vec<StoredReceipt>, StoreError> {
-        let values = values![filter.tenant, filter.project, filter.after, filter.limit];
+        let after = filter.after.map(|id| id.to_string()).unwrap_or_default();
+        let values = values![filter.tenant, filter.project, after, filter.limit];
         let rows = self.database.rows(LIST, values).await?;
         rows.iter().map(|row| receipt(row.columns())).collect()
     }

@@ -7,11 +7,18 @@ use types::RuleId;
 use types::audit::AuditEntry;
 use types::snapshot::Rule;
 
+macro_rules! select {
+    () => {
+        "SELECT id, tenant, name, text FROM rules "
+    };
+}
+
 statements! {
     INSERT = "INSERT INTO rules (id, tenant, name, text) VALUES ($1, $2, $3, $4)";
     UPDATE = "UPDATE rules SET name = $2, text = $3 WHERE id = $1";
     DELETE = "DELETE FROM rules WHERE id = $1";
-    LIST = "SELECT id, tenant, name, text FROM rules WHERE ($1 IS NULL OR id = $1) ORDER BY id";
+    ONE = concat!(select!(), "WHERE id = $1");
+    LIST = concat!(select!(), "ORDER BY id");
 }
 
 pub(crate) const EVERY: &str = LIST;
@@ -27,7 +34,7 @@ impl Store {
     /// of this id does not exist for the one who writes.
     pub async fn rule_put(&self, put: &Rule, entry: &AuditEntry) -> Result<(), StoreError> {
         let mut change = self.change().await?;
-        let known = change.rows(LIST, values![put.id]).await?;
+        let known = change.rows(ONE, values![put.id]).await?;
         let known = known.first().map(|row| rule(row.columns())).transpose()?;
         let written = match known {
             None => change.run(INSERT, values![put.id, put.tenant, &put.name, &put.text]).await,
@@ -47,7 +54,7 @@ impl Store {
     }
 
     pub async fn rules(&self) -> Result<Vec<Rule>, StoreError> {
-        let rows = self.database.rows(LIST, values![None::<RuleId>]).await?;
+        let rows = self.database.rows(LIST, values![]).await?;
         rows.iter().map(|row| rule(row.columns())).collect()
     }
 }

@@ -5,7 +5,7 @@
 use crate::database::values;
 use crate::statements::statements;
 use crate::{Store, StoreError, endpoints, engines, keys, prices, projects, rules, tenants};
-use types::{EndpointId, EngineId, KeyId, ProjectId, RuleId, Snapshot, TenantId};
+use types::Snapshot;
 
 statements! {
     VERSION = "SELECT value FROM counters WHERE name = 'snapshot'";
@@ -16,12 +16,12 @@ impl Store {
     pub async fn snapshot(&self, site: &str) -> Result<Snapshot, StoreError> {
         let mut at = self.database.read().await?;
         let version = at.number(VERSION, values![]).await?;
-        let tenants = at.rows(tenants::EVERY, values![None::<TenantId>]).await?;
-        let projects = at.rows(projects::EVERY, values![None::<ProjectId>, None::<TenantId>]).await?;
-        let keys = at.rows(keys::EVERY, values![None::<KeyId>, None::<ProjectId>]).await?;
-        let endpoints = at.rows(endpoints::EVERY, values![None::<EndpointId>]).await?;
-        let engines = at.rows(engines::EVERY, values![None::<EngineId>]).await?;
-        let rules = at.rows(rules::EVERY, values![None::<RuleId>]).await?;
+        let tenants = at.rows(tenants::EVERY, values![]).await?;
+        let projects = at.rows(projects::EVERY, values![]).await?;
+        let keys = at.rows(keys::EVERY, values![]).await?;
+        let endpoints = at.rows(endpoints::EVERY, values![]).await?;
+        let engines = at.rows(engines::EVERY, values![]).await?;
+        let rules = at.rows(rules::EVERY, values![]).await?;
         let price_book = at.rows(prices::IN_FORCE, values![]).await?;
         at.commit().await?;
         Ok(Snapshot {

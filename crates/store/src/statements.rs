@@ -45,3 +45,30 @@ impl Store {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::ALL;
+    use sqlx::{AssertSqlSafe, Row as _};
+
+    /// Receipts are the one table that grows without end: whatever reads it goes through an index. SPENT scans a
+    /// month, and the covering index is what makes that bearable.
+    #[tokio::test]
+    async fn no_statement_scans_the_receipts() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = crate::Store::open(&format!("sqlite://{}/hoheit.db", dir.path().display())).await.unwrap();
+        let crate::database::Database::Sqlite { write, .. } = &store.database else { unreachable!() };
+        let mut seen = 0;
+        for sql in ALL.iter().flat_map(|module| module.iter()).filter(|sql| sql.contains("FROM receipts")) {
+            let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"))).fetch_all(write).await.unwrap();
+            let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+            assert!(!plan.iter().any(|step| step.starts_with("SCAN r")), "{sql}\n{plan:#?}");
+            assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{sql}\n{plan:#?}");
+            if sql.contains("SUM(") {
+                assert!(plan.iter().any(|step| step.contains("COVERING INDEX receipts_spent")), "{plan:#?}");
+            }
+            seen += 1;
+        }
+        assert!(seen >= 7, "{seen}");
+    }
+}

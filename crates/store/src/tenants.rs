@@ -7,10 +7,17 @@ use types::TenantId;
 use types::audit::AuditEntry;
 use types::snapshot::Tenant;
 
+macro_rules! select {
+    () => {
+        "SELECT id, name, budget FROM tenants "
+    };
+}
+
 statements! {
     INSERT = "INSERT INTO tenants (id, name, budget) VALUES ($1, $2, $3)";
     UPDATE = "UPDATE tenants SET name = $2, budget = $3 WHERE id = $1";
-    LIST = "SELECT id, name, budget FROM tenants WHERE ($1 IS NULL OR id = $1) ORDER BY id";
+    ONE = concat!(select!(), "WHERE id = $1");
+    LIST = concat!(select!(), "ORDER BY id");
 }
 
 pub(crate) const EVERY: &str = LIST;
@@ -30,12 +37,12 @@ impl Store {
     }
 
     pub async fn tenant(&self, id: TenantId) -> Result<Option<Tenant>, StoreError> {
-        let rows = self.database.rows(LIST, values![id]).await?;
+        let rows = self.database.rows(ONE, values![id]).await?;
         rows.first().map(|row| tenant(row.columns())).transpose()
     }
 
     pub async fn tenants(&self) -> Result<Vec<Tenant>, StoreError> {
-        let rows = self.database.rows(LIST, values![None::<TenantId>]).await?;
+        let rows = self.database.rows(LIST, values![]).await?;
         rows.iter().map(|row| tenant(row.columns())).collect()
     }
 

@@ -7,12 +7,18 @@ use serde::{Deserialize, Serialize};
 use types::audit::AuditEntry;
 use types::{TenantId, TokenId, UnixMillis};
 
+macro_rules! select {
+    () => {
+        "SELECT id, name, role, tenant, secret_hash, revoked, expires_at FROM tokens "
+    };
+}
+
 statements! {
     INSERT = "INSERT INTO tokens (id, name, role, tenant, secret_hash, revoked, expires_at)
               VALUES ($1, $2, $3, $4, $5, $6, $7)";
     UPDATE = "UPDATE tokens SET name = $2, revoked = (revoked OR $3), expires_at = $4 WHERE id = $1";
-    LIST = "SELECT id, name, role, tenant, secret_hash, revoked, expires_at FROM tokens
-            WHERE ($1 IS NULL OR id = $1) ORDER BY id";
+    ONE = concat!(select!(), "WHERE id = $1");
+    LIST = concat!(select!(), "ORDER BY id");
 }
 
 const DOUBLED: &str = "a token of this id";
@@ -53,12 +59,12 @@ impl Store {
     }
 
     pub async fn token(&self, id: TokenId) -> Result<Option<ControlToken>, StoreError> {
-        let rows = self.database.rows(LIST, values![id]).await?;
+        let rows = self.database.rows(ONE, values![id]).await?;
         rows.first().map(|row| token(row.columns())).transpose()
     }
 
     pub async fn tokens(&self) -> Result<Vec<ControlToken>, StoreError> {
-        let rows = self.database.rows(LIST, values![None::<TokenId>]).await?;
+        let rows = self.database.rows(LIST, values![]).await?;
         rows.iter().map(|row| token(row.columns())).collect()
     }
 

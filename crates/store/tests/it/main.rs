@@ -37,13 +37,13 @@ macro_rules! suite {
 
         #[tokio::test]
         async fn everything_holds_on_postgres() {
-            let server = match postgres::Server::start() {
+            let server = match postgres::Server::start().await {
                 Ok(server) => server,
                 Err(why) => return println!("skipped: {why}"),
             };
             $({
                 println!("{}", stringify!($check));
-                let bed = Bed { url: server.fresh_database(stringify!($check)) };
+                let bed = Bed { url: server.fresh_database(stringify!($check)).await };
                 $module::$check(&bed).await;
             })*
         }

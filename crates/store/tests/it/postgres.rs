@@ -1,13 +1,13 @@
 //! A PostgreSQL server of our own for one test: a cluster in a temporary folder, on a Unix socket there, started as an
 //! unprivileged user when the test is root, and stopped at the end (also when the test is killed: the parent-death signal).
 
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 pub struct Server {
-    bin: PathBuf,
     dir: tempfile::TempDir,
     postmaster: Child,
 }
@@ -30,65 +30,67 @@ fn id(flag: &str, user: &[&str]) -> Option<u32> {
 }
 
 /// PostgreSQL refuses to run as root; then `setpriv` drops to a user that can.
-fn command(program: &Path, user: Option<(u32, u32)>) -> Command {
+fn command(program: &Path, user: Option<(u32, u32)>, log: &Path) -> Command {
     let mut command = Command::new("setpriv");
     if let Some((uid, gid)) = user {
         command.args([format!("--reuid={uid}"), format!("--regid={gid}"), "--clear-groups".to_owned()]);
     }
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("a log in a temporary folder");
     command.args(["--pdeathsig", "INT", "--"]).arg(program);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     command
 }
 
 impl Server {
-    pub fn start() -> Result<Server, String> {
+    /// The error says why there is none to start; one that is there and does not start fails the test.
+    pub async fn start() -> Result<Server, String> {
         let bin = bin().ok_or("no initdb and postgres in PATH or /usr/lib/postgresql/*/bin")?;
         let user = match id("-u", &[]) {
-            Some(0) => ["postgres", "nobody"].iter().find_map(|&name| Some((id("-u", &[name])?, id("-g", &[name])?))),
+            Some(0) => {
+                let known = |&name| Some((id("-u", &[name])?, id("-g", &[name])?));
+                Some(["postgres", "nobody"].iter().find_map(known).ok_or("no unprivileged user to run PostgreSQL as")?)
+            }
             _ => None,
         };
-        let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
-        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        Command::new("setpriv").arg("--version").output().map_err(|error| format!("setpriv: {error}"))?;
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).expect("the folder is ours");
         if let Some((uid, gid)) = user {
-            chown(dir.path(), Some(uid), Some(gid)).map_err(|error| error.to_string())?;
+            chown(dir.path(), Some(uid), Some(gid)).expect("root may give a folder away");
         }
-        let data = dir.path().join("data");
-        let made = command(&bin.join("initdb"), user)
+        let (data, log) = (dir.path().join("data"), dir.path().join("log"));
+        let made = command(&bin.join("initdb"), user, &log)
             .args(["--auth=trust", "--username=hoheit", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "-D"])
             .arg(&data)
-            .status()
-            .map_err(|error| format!("setpriv or initdb: {error}"))?;
-        if !made.success() {
-            return Err(format!("initdb failed ({made})"));
-        }
-        let postmaster = command(&bin.join("postgres"), user)
+            .status();
+        let read_log = || std::fs::read_to_string(&log).unwrap_or_default();
+        assert!(made.is_ok_and(|status| status.success()), "initdb failed: {}", read_log());
+        let postmaster = command(&bin.join("postgres"), user, &log)
             .arg("-D")
             .arg(&data)
             .args(["-c", "listen_addresses=", "-c", "fsync=off", "-c", "shared_buffers=16MB", "-k"])
             .arg(dir.path())
             .spawn()
-            .map_err(|error| error.to_string())?;
-        let server = Server { bin, dir, postmaster };
+            .expect("setpriv ran a moment ago");
+        let server = Server { dir, postmaster };
         let deadline = Instant::now() + Duration::from_secs(30);
-        while !server.sql("postgres", "SELECT 1") {
-            if Instant::now() > deadline {
-                return Err("PostgreSQL did not start within 30 seconds".to_owned());
-            }
-            std::thread::sleep(Duration::from_millis(50));
+        while let Err(error) = PgConnection::connect(&server.url("postgres")).await {
+            assert!(Instant::now() < deadline, "PostgreSQL did not start: {error}: {}", read_log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Ok(server)
     }
 
-    fn sql(&self, database: &str, sql: &str) -> bool {
-        let mut psql = Command::new(self.bin.join("psql"));
-        psql.args(["-U", "hoheit", "-d", database, "-qc", sql, "-h"]).arg(self.dir.path());
-        psql.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    fn url(&self, database: &str) -> String {
+        format!("postgres://hoheit@localhost/{database}?host={}", self.dir.path().display())
     }
 
     /// Makes an empty database; answers its URL.
-    pub fn fresh_database(&self, name: &str) -> String {
-        assert!(self.sql("postgres", &format!("CREATE DATABASE {name}")), "database {name}");
-        format!("postgres://hoheit@localhost/{name}?host={}", self.dir.path().display())
+    pub async fn fresh_database(&self, name: &str) -> String {
+        let mut connection = PgConnection::connect(&self.url("postgres")).await.expect("the server runs");
+        let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
+        sqlx::raw_sql(create).execute(&mut connection).await.expect("each name is used once");
+        self.url(name)
     }
 }
 
