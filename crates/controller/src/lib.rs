@@ -1,1 +1,22 @@
-//! Placeholder.
+//! The control API, the publication of snapshots, and the sealer.
+//!
+//! What it is not: it serves no inference (`gateway`), holds no SQL (`store`), decides no policy (`policy`) and no tree
+//! arithmetic (`ledger`). It checks who asks, validates, writes a change together with its audit entry, publishes the
+//! snapshot before it answers, and appends receipts to the log.
+//!
+//! If we crash between a change and its publication, the change is durable and the caller got no answer; the next start
+//! publishes it.
+
+pub mod access;
+mod api;
+mod controller;
+mod input;
+mod problem;
+pub mod seal;
+pub mod secret;
+
+pub use api::openapi;
+pub use controller::{Controller, ControllerParts, Readiness};
+pub use input::BODY_BYTES_MAX;
+pub use problem::{Problem, ProblemBody};
+pub use secret::Pepper;

@@ -1,0 +1,83 @@
+//! The command line: one file per noun, each a thin client of the control API. It decides nothing and stores nothing;
+//! what it prints with `--json` is what the API answered.
+
+mod audit;
+mod budget;
+mod chat;
+mod client;
+mod endpoint;
+mod engine;
+mod failure;
+mod key;
+mod model;
+mod policy;
+mod price;
+mod project;
+mod receipt;
+mod show;
+mod status;
+mod tenant;
+mod token;
+
+pub use failure::Failure;
+
+use clap::Subcommand;
+
+/// Everything but `up`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Customers.
+    Tenant(tenant::Tenant),
+    /// Parts of a tenant with their own keys, class, country and budget.
+    Project(project::Project),
+    /// API keys of a project.
+    Key(key::Key),
+    /// The names that tenants ask for.
+    Model(model::Model),
+    /// Running engines: replicas of endpoints.
+    Engine(engine::Engine),
+    /// Models under one set of facts.
+    Endpoint(endpoint::Endpoint),
+    /// Rules, and what they permit.
+    Policy(policy::Policy),
+    /// Money per month, at tenant, project or key.
+    Budget(budget::Budget),
+    /// The price book.
+    Price(price::Price),
+    /// Signed receipts and their proofs.
+    Receipt(receipt::Receipt),
+    /// Bearers of a role at the control API.
+    Token(token::Token),
+    /// Who changed what.
+    Audit(audit::Audit),
+    /// Ask a model, with streaming, and see the receipt.
+    Chat(chat::Chat),
+    /// The state of the site.
+    Status(status::Status),
+}
+
+/// Runs a command to its end.
+pub fn run(command: Command) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("The runtime did not start: {error}")))?;
+    runtime.block_on(async {
+        match command {
+            Command::Tenant(noun) => noun.run().await,
+            Command::Project(noun) => noun.run().await,
+            Command::Key(noun) => noun.run().await,
+            Command::Model(noun) => noun.run().await,
+            Command::Engine(noun) => noun.run().await,
+            Command::Endpoint(noun) => noun.run().await,
+            Command::Policy(noun) => noun.run().await,
+            Command::Budget(noun) => noun.run().await,
+            Command::Price(noun) => noun.run().await,
+            Command::Receipt(noun) => noun.run().await,
+            Command::Token(noun) => noun.run().await,
+            Command::Audit(noun) => noun.run().await,
+            Command::Chat(noun) => noun.run().await,
+            Command::Status(noun) => noun.run().await,
+        }
+    })
+}

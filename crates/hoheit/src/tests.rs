@@ -1,0 +1,86 @@
+//! The contract for scripts: names and flags that outside checks call exactly so.
+
+use super::{Command, Hoheit, cli};
+use clap::{CommandFactory, Parser};
+
+fn parse(line: &str) -> Result<Command, clap::Error> {
+    Hoheit::try_parse_from(line.split(' ')).map(|hoheit| hoheit.command)
+}
+
+const TEN: &str = "ten_00000000000000000000000007";
+const PRJ: &str = "prj_00000000000000000000000007";
+const RCP: &str = "rcp_00000000000000000000000007";
+
+#[test]
+fn the_command_line_is_well_formed() {
+    Hoheit::command().debug_assert();
+}
+
+#[test]
+fn the_contract_for_scripts_parses() {
+    for line in [
+        "hoheit up --data DIR --listen 127.0.0.1:8080",
+        "hoheit up --data DIR --listen 127.0.0.1:0 --model PATH",
+        "hoheit up --data DIR --no-model --site muc1 --country DE --operator Muster --log-format json",
+        "hoheit tenant create NAME --json",
+        &format!("hoheit project create NAME --tenant {TEN} --json"),
+        &format!("hoheit project create NAME --tenant {TEN} --class internal --budget-eur 5.00 --country DE --json"),
+        &format!("hoheit key create --project {PRJ} --json"),
+        &format!("hoheit key create --project {PRJ} --budget-eur 1.00 --rpm 60 --tpm 1000 --json"),
+        "hoheit engine add http://127.0.0.1:1 --model m --country DE --operator o --provider p --jurisdiction DE --json",
+        "hoheit engine add http://127.0.0.1:1 --model m --country DE --operator o --provider p --jurisdiction DE \
+         --retention none --json",
+        &format!("hoheit receipt get {RCP} --out FILE"),
+        &format!("hoheit receipt get {RCP} --out FILE --wait"),
+        &format!("hoheit receipt export --tenant {TEN} --out DIR"),
+    ] {
+        let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+        if let Err(error) = parse(&line) {
+            panic!("{line}\n{error}");
+        }
+    }
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    for line in [
+        "hoheit",
+        "hoheit up",
+        "hoheit up --data DIR --model M --no-model",
+        "hoheit up --data DIR --listen nowhere",
+        "hoheit project create NAME --tenant ten_7 --json",
+        &format!("hoheit project create NAME --tenant {TEN} --class geheim"),
+        &format!("hoheit project create NAME --tenant {TEN} --budget-eur -1"),
+        &format!("hoheit project create NAME --tenant {TEN} --budget-eur 0.0000001"),
+        &format!("hoheit project create NAME --tenant {TEN} --country Germany"),
+        "hoheit engine add http://127.0.0.1:1 --model m",
+        "hoheit budget set 5",
+        &format!("hoheit budget set --tenant {TEN} --project {PRJ} 5"),
+        "hoheit policy explain",
+        "hoheit receipt get x --out FILE",
+    ] {
+        assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+    }
+}
+
+#[test]
+fn a_whole_api_key_can_be_explained() {
+    let key = format!("hk_00000000000000000000000007_{}", "0".repeat(52));
+    let parsed = parse(&format!("hoheit policy explain --key {key} --class secret")).unwrap();
+    let Command::Client(cli::Command::Policy(policy)) = parsed else { panic!("not policy") };
+    assert!(format!("{policy:?}").contains("key_00000000000000000000000007"));
+}
+
+/// Every command that a person can type has examples in its help.
+#[test]
+fn every_help_has_examples() {
+    fn walk(command: &clap::Command, path: &str) {
+        let path = format!("{path} {}", command.get_name());
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        if path != " hoheit" {
+            assert!(help.contains("Examples:"), "{path} --help shows no example");
+        }
+        command.get_subcommands().filter(|sub| sub.get_name() != "help").for_each(|sub| walk(sub, &path));
+    }
+    walk(&Hoheit::command(), "");
+}

@@ -1,0 +1,240 @@
+//! `hoheit up`: the wiring of one process, in the order in which a start may fail without harm.
+//!
+//! folder -> store -> model -> journal -> control API and sealer -> port. The journal is open before the port, so there
+//! is no request that could not be receipted. Stopping goes the other way: no new work, drain, settle, ship, sync.
+
+mod embedded;
+mod first;
+mod folder;
+mod options;
+
+pub use options::Options;
+
+use anyhow::{Context, Result};
+use controller::{Controller, ControllerParts};
+use folder::Folder;
+use gateway::{Clock, Gateway, SystemClock};
+use ledger::key::SigningKey;
+use options::LogFormat;
+use prometheus_client::registry::Registry;
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use store::Store;
+use store::tiles::TileFiles;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tower::ServiceExt;
+
+/// How often the store is asked whether another process changed something.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// After the last request: receipts may take so long to reach the store. What does not is shipped at the next start.
+const SHIP_AT_STOP: Duration = Duration::from_secs(10);
+
+/// Serves until it is told to stop.
+pub fn run(options: Options) -> Result<()> {
+    start_logging(options.log_format);
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("another TLS provider was installed before ours"))?;
+    let clock = Arc::new(SystemClock::start());
+    let folder = Folder::open(&options.data, options.site.as_deref(), clock.now())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(serve(options, folder, clock))
+}
+
+fn start_logging(format: LogFormat) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("HOHEIT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => builder.with_target(false).init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}
+
+async fn serve(options: Options, folder: Folder, clock: Arc<SystemClock>) -> Result<()> {
+    let url = match &options.database_url {
+        Some(url) => url.clone(),
+        None => format!("sqlite://{}", folder.dir.join("hoheit.db").display()),
+    };
+    let store = Store::open(&url).await.context("the database cannot be opened")?;
+    let tiles = TileFiles::open(folder.dir.join("log")).context("the log's folder cannot be opened")?;
+    let operator = options.operator.clone().unwrap_or_else(|| folder.site.site.clone());
+    let model = match (&options.model, options.no_model) {
+        (_, true) => None,
+        (Some(path), false) => Some(path.clone()),
+        (None, false) => Some(embedded::unpack_nano(&folder.dir)?),
+    };
+    let running = match model {
+        None => None,
+        Some(path) => Some(tokio::task::spawn_blocking(move || embedded::start(&path)).await??),
+    };
+    let seeds = first::Seeds { clock: clock.as_ref() };
+    first::seed(&store, &seeds).await?;
+    embedded::register(
+        &store,
+        running.as_ref(),
+        embedded::Site { site: &folder.site.site, operator: &operator, country: options.country },
+        clock.now(),
+        |action, object| seeds.entry(action, object),
+        || seeds.random(),
+    )
+    .await?;
+
+    let receipt_key = Arc::new(SigningKey::from_seed(&folder.receipt_seed)?);
+    let log_signer = ledger::log::LogSigner::new(&folder.site.origin, SigningKey::from_seed(&folder.log_seed)?)?;
+    let gateway = Gateway::open(gateway::Parts {
+        name: "gateway-1".to_owned(),
+        journal_dir: folder.dir.join("journal"),
+        journal: journal::Options { queue_bytes_max: JOURNAL_QUEUE_BYTES_MAX, ..Default::default() },
+        store: store.clone(),
+        tiles: tiles.clone(),
+        receipt_key: receipt_key.clone(),
+        pepper: folder.pepper,
+        clock: clock.clone(),
+        limits: gateway::Limits::default(),
+        snapshot: store.snapshot(&folder.site.site).await?,
+    })
+    .await?;
+    let shipper = tokio::spawn(gateway::ship(gateway.clone()));
+    let controller = controller(&folder, &store, &tiles, &receipt_key, &log_signer, &gateway, &clock);
+    controller.publish().await.map_err(|problem| anyhow::anyhow!("{problem}"))?;
+
+    let (stop, stopped) = watch::channel(false);
+    let sealer =
+        tokio::spawn(seal(store.clone(), tiles.clone(), log_signer, clock.clone(), gateway.clone(), stopped.clone()));
+    let refresher = tokio::spawn(refresh(controller.clone(), stopped));
+
+    let listener = TcpListener::bind(options.listen)
+        .with_context(|| format!("cannot listen on {}: is the port in use?", options.listen))?;
+    let address = listener.local_addr()?;
+    let lanes = std::thread::available_parallelism().map_or(1, usize::from);
+    let fallback = fallback(controller.router());
+    let lanes = gateway::listen::start(gateway.clone(), listener, lanes, tokio::runtime::Handle::current(), fallback)?;
+    announce(&options, &folder, address, running.as_ref());
+
+    wait_for_stop().await?;
+    tracing::info!(open = gateway.open_requests(), "stopping: no new requests, the running ones may end");
+    gateway.drain();
+    tokio::task::spawn_blocking(move || lanes.stop()).await?;
+    if tokio::time::timeout(SHIP_AT_STOP, gateway.wait_shipped()).await.is_err() {
+        tracing::warn!("not every receipt reached the store; the journal keeps them for the next start");
+    }
+    let closing = gateway.clone();
+    tokio::task::spawn_blocking(move || closing.close_journal()).await?;
+    shipper.await?;
+    stop.send_replace(true);
+    sealer.await?;
+    refresher.await?;
+    if let Some(running) = running {
+        tokio::task::spawn_blocking(move || running.stop()).await?;
+    }
+    store.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// 10,000 requests may be open at once, each owing a receipt of about 2 KB: 20 MB in the half that is kept for them.
+const JOURNAL_QUEUE_BYTES_MAX: usize = 64 << 20;
+
+fn controller(
+    folder: &Folder,
+    store: &Store,
+    tiles: &TileFiles,
+    receipt_key: &Arc<SigningKey>,
+    log_signer: &ledger::log::LogSigner,
+    gateway: &Arc<Gateway>,
+    clock: &Arc<SystemClock>,
+) -> Controller {
+    let pepper = controller::secret::Pepper::new(&folder.pepper);
+    let mut registry = Registry::default();
+    gateway.metrics.register(&mut registry);
+    let registry = Mutex::new(registry);
+    let (publishing, watching) = (gateway.clone(), gateway.clone());
+    let (wall, random) = (clock.clone(), clock.clone());
+    Controller::new(ControllerParts {
+        store: store.clone(),
+        tiles: tiles.clone(),
+        receipt_key: receipt_key.clone(),
+        log_vkey: log_signer.vkey().to_string(),
+        site: folder.site.site.clone(),
+        admin_token_hash: pepper.hash(&folder.admin_token),
+        pepper,
+        on_publish: Arc::new(move |snapshot| {
+            publishing.publish(snapshot.as_ref().clone()).map_err(|error| error.to_string())
+        }),
+        clock: Arc::new(move || wall.now()),
+        random: Arc::new(move |bytes| random.random(bytes)),
+        ready: Arc::new(move || readiness(&watching)),
+        metrics: Arc::new(move || {
+            let mut text = String::new();
+            let registry = registry.lock().unwrap_or_else(PoisonError::into_inner);
+            match prometheus_client::encoding::text::encode(&mut text, &registry) {
+                Ok(()) => text,
+                Err(_) => String::new(),
+            }
+        }),
+    })
+}
+
+fn readiness(gateway: &Gateway) -> controller::Readiness {
+    match gateway.readiness() {
+        gateway::Readiness::Ready => controller::Readiness::Ready,
+        gateway::Readiness::Draining => controller::Readiness::NotReady("the process is stopping".to_owned()),
+        gateway::Readiness::LowSpace => {
+            controller::Readiness::NotReady("the journal's disk is nearly full: free some space".to_owned())
+        }
+        gateway::Readiness::Forked => {
+            controller::Readiness::NotReady("the receipts forked: see the log and the runbook".to_owned())
+        }
+    }
+}
+
+async fn refresh(controller: Controller, mut stopped: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(REFRESH_INTERVAL) => {}
+            _ = stopped.wait_for(|stop| *stop) => return,
+        }
+        if let Err(problem) = controller.refresh().await {
+            tracing::warn!(%problem, "the snapshot could not be refreshed; the present one stays");
+        }
+    }
+}
+
+fn fallback(router: axum::Router) -> gateway::listen::Fallback {
+    Arc::new(move |request| {
+        let router = router.clone();
+        Box::pin(async move {
+            let answered = router.oneshot(request.map(axum::body::Body::new)).await;
+            match answered {
+                Ok(response) => response.map(gateway::listen::foreign),
+                Err(never) => match never {},
+            }
+        })
+    })
+}
+
+fn announce(options: &Options, folder: &Folder, address: std::net::SocketAddr, running: Option<&embedded::Running>) {
+    tracing::info!(
+        %address,
+        site = %folder.site.site,
+        data = %options.data.display(),
+        model = running.map_or("none", |running| running.info.name.as_str()),
+        "serving"
+    );
+    println!("hoheit serves on http://{address}");
+    println!("  admin token   {}", folder.dir.join("admin-token").display());
+    println!("  log           http://{address}/log/checkpoint  ({})", folder.site.origin);
+}
+
+async fn wait_for_stop() -> Result<()> {
+    let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! What `hoheit up` can be told. Parsing only; defaults that depend on the machine are made by the wiring.
+
+use clap::{Args, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use types::Country;
+
+/// How logs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  hoheit up --data ./site
+  hoheit up --data ./site --listen 0.0.0.0:8080 --site muc1 --operator \"Muster Rechenzentrum\"
+  hoheit up --data ./site --model ./Qwen3-0.6B          a folder with safetensors, or a GGUF file
+  hoheit up --data ./site --no-model                    only engines that you register
+
+The first start makes the folder: keys (0600), database, journal, log, and DIR/admin-token.
+GET /readyz answers 200 when it serves. SIGTERM stops it cleanly.")]
+pub struct Options {
+    /// The folder of this site; made on the first start.
+    #[arg(long, value_name = "DIR", env = "HOHEIT_DATA")]
+    pub data: PathBuf,
+    /// Where to listen; port 0 takes a free one and prints it.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// A model for the embedded engine: a folder (safetensors, tokenizer.json, config.json) or a GGUF file.
+    #[arg(long, value_name = "PATH", conflicts_with = "no_model")]
+    pub model: Option<PathBuf>,
+    /// Start without an embedded engine.
+    #[arg(long)]
+    pub no_model: bool,
+    /// The site's name, `iss` of every receipt; fixed on the first start.
+    #[arg(long, value_name = "NAME")]
+    pub site: Option<String>,
+    /// Where this site stands (ISO 3166-1 alpha-2); a fact of the embedded engine's endpoint.
+    #[arg(long, value_name = "DE", default_value = "DE")]
+    pub country: Country,
+    /// Who runs this site.
+    #[arg(long, value_name = "NAME")]
+    pub operator: Option<String>,
+    /// PostgreSQL instead of DIR/hoheit.db: postgres://user@host/database.
+    #[arg(long, value_name = "URL", env = "HOHEIT_DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+    /// Text for people, JSON for collectors.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+}
