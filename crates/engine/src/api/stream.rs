@@ -1,0 +1,106 @@
+//! A generation as server-sent events. The body owns the receiving end of the generation: when the caller leaves, hyper
+//! drops the body, the channel closes and the inference thread stops before its next step. Nothing else is needed to
+//! cancel, and nothing can forget to.
+
+use super::ask::Sampling;
+use super::refusal::Refusal;
+use super::reply::Reply;
+use crate::turn::sequence::Event;
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use serde_json::Value;
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+pub(crate) struct Sse {
+    reply: Reply,
+    events: UnboundedReceiver<Event>,
+    include_usage: bool,
+    continuous_usage: bool,
+    stage: Stage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Opening,
+    Speaking,
+    Ended,
+}
+
+impl Sse {
+    pub(crate) fn new(reply: Reply, sampling: &Sampling, events: UnboundedReceiver<Event>) -> Self {
+        let &Sampling { include_usage, continuous_usage, .. } = sampling;
+        Self { reply, events, include_usage, continuous_usage, stage: Stage::Opening }
+    }
+
+    /// One chunk as an event; `so_far` are the tokens generated up to it.
+    fn event(&self, frame: &mut String, mut chunk: Value, so_far: usize) {
+        if self.continuous_usage {
+            chunk["usage"] = self.reply.usage(so_far);
+        } else if self.include_usage {
+            chunk["usage"] = Value::Null;
+        }
+        let _ = write!(frame, "data: {chunk}\n\n");
+    }
+
+    fn frame(&mut self, event: Option<Event>) -> String {
+        let mut frame = String::new();
+        match event {
+            Some(Event::Token { text, completion_tokens, finish }) => {
+                // With running usage every token is shown, also one whose text is held back: the count is the news.
+                if !text.is_empty() || (self.continuous_usage && finish.is_none()) {
+                    self.event(&mut frame, self.reply.chunk(&text, None), completion_tokens);
+                }
+                if finish.is_some() {
+                    self.event(&mut frame, self.reply.chunk("", finish), completion_tokens);
+                    if self.include_usage {
+                        let _ = write!(frame, "data: {}\n\n", self.reply.closing(completion_tokens));
+                    }
+                    frame.push_str("data: [DONE]\n\n");
+                    self.stage = Stage::Ended;
+                }
+            }
+            Some(Event::Failed(message)) => self.fail(&mut frame, &Refusal::failed(&message)),
+            Some(Event::Vector(_)) => {}
+            None => self.fail(&mut frame, &Refusal::ended()),
+        }
+        frame
+    }
+
+    /// The status is sent long ago; SDKs read an `error` in an event as an exception.
+    fn fail(&mut self, frame: &mut String, refusal: &Refusal) {
+        let _ = write!(frame, "data: {}\n\n", refusal.json());
+        self.stage = Stage::Ended;
+    }
+}
+
+impl Body for Sse {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.stage == Stage::Opening {
+            self.stage = Stage::Speaking;
+            if let Some(opening) = self.reply.opening() {
+                let mut frame = String::new();
+                self.event(&mut frame, opening, 0);
+                return Poll::Ready(Some(Ok(Frame::data(frame.into()))));
+            }
+        }
+        while self.stage == Stage::Speaking {
+            let event = ready!(self.events.poll_recv(cx));
+            let frame = self.frame(event);
+            if !frame.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(frame.into()))));
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.stage == Stage::Ended
+    }
+}

@@ -1,0 +1,12 @@
+//! The engine from outside: tiny models written by the test, served on a free port, spoken to over HTTP. No test sleeps
+//! to wait for something; where order matters the test holds the inference thread by its step hook.
+
+mod answers;
+mod bad_input;
+mod client;
+mod damaged;
+mod embeddings;
+mod gguf;
+mod leaving;
+mod tiny;
+mod turns;
