@@ -1,1 +1,58 @@
-//! Placeholder.
+//! The gateway: the path of a request from a tenant's SDK to an engine and back, under policy, within a budget, and
+//! with a receipt at its end.
+//!
+//! One file per stage, each consuming the witness of the one before:
+//!
+//! | stage | file | takes | gives |
+//! |---|---|---|---|
+//! | receive | `receive` | headers, body | `Principal`, then `Received` with an `Obligation` |
+//! | admit | `admit` | `Received` | `Admitted` (money held, endpoints permitted) or a refusal |
+//! | route | `route` | `Admitted` | `Routed` (one replica), up to three times |
+//! | relay | `dispatch`, `relay` | `Routed` | a whole answer, or a stream from its first event on |
+//! | settle | `settle`, `meter` | usage | what it cost |
+//! | receipt | `receipt` | the `Obligation` | one durable receipt, always |
+//!
+//! What it is not: it decides nothing that a pure crate can decide (`policy`, `routing`, `metering`), knows no SQL and
+//! changes no tenant. It never depends on the controller; both meet in `store` and in the snapshot.
+//!
+//! If we crash anywhere: intents are durable before any byte of an answer leaves, so the next boot finds every request
+//! that was open and finishes its receipt as `unresolved` (`recover`).
+
+mod admit;
+mod body;
+mod catalogue;
+pub mod clock;
+mod dispatch;
+mod fields;
+mod gateway;
+mod idempotency;
+pub mod limits;
+mod linger;
+pub mod listen;
+mod meter;
+mod metrics;
+mod pipeline;
+mod receipt;
+mod receipts;
+mod receive;
+pub mod record;
+mod recover;
+mod refusal;
+mod relay;
+mod replica;
+mod route;
+mod scope;
+mod settle;
+mod ship;
+mod sse;
+mod view;
+
+pub use body::{BodyError, ForeignBody};
+pub use clock::{Clock, SystemClock};
+pub use gateway::{Gateway, Parts, Readiness, StartError};
+pub use limits::Limits;
+pub use metrics::Metrics;
+pub use pipeline::RECEIPT_HEADER;
+pub use receive::DATA_CLASS_HEADER;
+pub use ship::run as ship;
+pub use view::ViewError;

@@ -1,0 +1,236 @@
+//! What all lanes share: the view, the journal, the chains, what moves with every request, and whether work is taken.
+
+use crate::clock::Clock;
+use crate::idempotency::Idempotency;
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+use crate::receipt::Chains;
+use crate::recover::{self, RecoverError};
+use crate::scope::ScopeId;
+use crate::view::{Moving, View, ViewError};
+use arc_swap::ArcSwap;
+use journal::Journal;
+use ledger::key::SigningKey;
+use routing::RetryBudget;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use store::Store;
+use store::tiles::TileFiles;
+use tokio::sync::watch;
+use types::{IncarnationId, MicroEur, Month, Snapshot};
+
+/// What the embedding program brings.
+pub struct Parts {
+    /// The gateway's name at this site; two gateways of one name are told apart by their incarnations.
+    pub name: String,
+    pub journal_dir: PathBuf,
+    pub journal: journal::Options,
+    pub store: Store,
+    pub tiles: TileFiles,
+    pub receipt_key: Arc<SigningKey>,
+    /// Keys the hashes of API keys.
+    pub pepper: [u8; 32],
+    pub clock: Arc<dyn Clock>,
+    pub limits: Limits,
+    pub snapshot: Snapshot,
+}
+
+pub struct Gateway {
+    pub(crate) view: ArcSwap<View>,
+    moving: Moving,
+    spent_before: SpentBefore,
+    pub(crate) journal: Journal,
+    pub(crate) chains: Chains,
+    pub(crate) incarnation: IncarnationId,
+    pub(crate) kid: String,
+    pub(crate) receipt_key: Arc<SigningKey>,
+    pub(crate) pepper: aws_lc_rs::hmac::Key,
+    pub(crate) store: Store,
+    pub(crate) tiles: TileFiles,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub limits: Limits,
+    pub metrics: Metrics,
+    pub(crate) idempotency: Arc<Idempotency>,
+    retries: Mutex<RetryBudget>,
+    draining: AtomicBool,
+    /// Shipping met a fork: two different receipts for one place. Nothing is admitted until a person has looked.
+    pub(crate) forked: AtomicBool,
+    /// Receipts that this boot has fixed,
+    pub(crate) fixed: AtomicU64,
+    /// and how many of them are in the store.
+    pub(crate) shipped: watch::Sender<u64>,
+}
+
+/// Money spent this month before this boot, by scope.
+struct SpentBefore {
+    month: Month,
+    by_scope: HashMap<ScopeId, MicroEur>,
+}
+
+impl SpentBefore {
+    fn of(&self, month: Month, id: ScopeId) -> MicroEur {
+        if month == self.month { self.by_scope.get(&id).copied().unwrap_or_default() } else { MicroEur::ZERO }
+    }
+}
+
+/// Why a gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the journal cannot be opened: {0}")]
+    Journal(#[from] journal::OpenError),
+    #[error("the store: {0}")]
+    Store(#[from] store::StoreError),
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    #[error(transparent)]
+    View(#[from] ViewError),
+}
+
+/// Whether requests are taken, and if not, why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    Ready,
+    Draining,
+    /// The journal's disk is nearly full.
+    LowSpace,
+    /// The log of receipts forked.
+    Forked,
+}
+
+impl Gateway {
+    /// Opens the journal, finishes what a crash left open, ships it, and is then ready to be served.
+    pub async fn open(parts: Parts) -> Result<Arc<Gateway>, StartError> {
+        let mut random = [0; 10];
+        parts.clock.random(&mut random);
+        let now = parts.clock.now();
+        let incarnation = IncarnationId::from_parts(now, random);
+        parts.store.incarnation_begin(&parts.name, incarnation, now).await?;
+        let (journal, recovered) =
+            Journal::open(&parts.journal_dir, incarnation.0.to_be_bytes(), parts.journal.clone())?;
+        if let Some(cut) = &recovered.cut {
+            tracing::warn!(?cut, "the journal ended in an interrupted write; nobody had been told that it was kept");
+        }
+        let open = recover::ship_and_find_open(&parts.store, recovered.records()).await?;
+        let month = now.month();
+        let mut by_scope: HashMap<ScopeId, MicroEur> = HashMap::new();
+        let mut add = |tenant, project, key, cost| {
+            for id in [ScopeId::Tenant(tenant), ScopeId::Project(project), ScopeId::Key(key)] {
+                let sum = by_scope.entry(id).or_default();
+                *sum = sum.saturating_add(cost);
+            }
+        };
+        for row in parts.store.spent(month).await? {
+            add(row.tenant, row.project, row.key, row.cost);
+        }
+        let unresolved = recover::unresolved(open, now);
+        for claims in unresolved.iter().filter(|claims| claims.received_at.month() == month) {
+            add(claims.sub, claims.project, claims.key, claims.cost_micro_eur);
+        }
+        let pepper = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &parts.pepper);
+        let moving = Moving::default();
+        let spent_before = SpentBefore { month, by_scope };
+        let monotonic = parts.clock.monotonic_millis();
+        let spent = |id| spent_before.of(month, id);
+        let view = View::build(parts.snapshot, &moving, &pepper, month, &spent, monotonic)?;
+        let gateway = Arc::new(Gateway {
+            view: ArcSwap::from_pointee(view),
+            moving,
+            spent_before,
+            journal,
+            chains: Chains::default(),
+            incarnation,
+            kid: parts.receipt_key.kid(),
+            receipt_key: parts.receipt_key,
+            pepper,
+            store: parts.store,
+            tiles: parts.tiles,
+            idempotency: Idempotency::new(&parts.limits),
+            retries: Mutex::new(RetryBudget::new(monotonic)),
+            clock: parts.clock,
+            limits: parts.limits,
+            metrics: Metrics::default(),
+            draining: AtomicBool::new(false),
+            forked: AtomicBool::new(false),
+            fixed: AtomicU64::new(0),
+            shipped: watch::Sender::new(0),
+        });
+        if !unresolved.is_empty() {
+            tracing::warn!(requests = unresolved.len(), "requests were open when the last boot ended: unresolved");
+        }
+        let mut last = None;
+        for claims in unresolved {
+            last = Some(crate::receipt::fix(&gateway, claims));
+        }
+        if let Some(last) = last {
+            last.await.map_err(RecoverError::Append)?;
+        }
+        Ok(gateway)
+    }
+
+    /// Swaps in a new snapshot whole. The old view stays if the new one cannot be served.
+    pub fn publish(&self, snapshot: Snapshot) -> Result<(), ViewError> {
+        let month = self.clock.now().month();
+        let spent = |id| self.spent_before.of(month, id);
+        let now = self.clock.monotonic_millis();
+        let view = Arc::new(View::build(snapshot, &self.moving, &self.pepper, month, &spent, now)?);
+        // Two publications may overtake each other; the newer stays.
+        self.view.rcu(|present| if present.version > view.version { present.clone() } else { view.clone() });
+        Ok(())
+    }
+
+    pub fn snapshot_version(&self) -> u64 {
+        self.view.load().version
+    }
+
+    pub fn readiness(&self) -> Readiness {
+        if self.forked.load(Ordering::Relaxed) {
+            Readiness::Forked
+        } else if self.draining.load(Ordering::Relaxed) {
+            Readiness::Draining
+        } else if !self.journal.has_space() {
+            Readiness::LowSpace
+        } else {
+            Readiness::Ready
+        }
+    }
+
+    /// Ready, and not holding as many requests as it may.
+    pub(crate) fn accepts_work(&self) -> bool {
+        self.readiness() == Readiness::Ready && self.metrics.requests_open.get() <= self.limits.requests_max as i64
+    }
+
+    pub(crate) fn may_retry(&self, now: u64) -> bool {
+        self.retries.lock().unwrap_or_else(PoisonError::into_inner).try_retry(now)
+    }
+
+    pub(crate) fn note_request(&self) {
+        self.retries.lock().unwrap_or_else(PoisonError::into_inner).on_request();
+    }
+
+    /// Takes no new work from now on.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Requests without a receipt yet.
+    pub fn open_requests(&self) -> i64 {
+        self.metrics.requests_open.get()
+    }
+
+    /// Writes and syncs what was appended. After this nothing is acknowledged any more.
+    pub fn close_journal(&self) {
+        if let Err(error) = self.journal.clone().close() {
+            tracing::error!(%error, "the journal did not close cleanly");
+        }
+    }
+
+    /// Waits until every receipt that is fixed now is in the store.
+    pub async fn wait_shipped(&self) {
+        let target = self.fixed.load(Ordering::Acquire);
+        let mut shipped = self.shipped.subscribe();
+        // The sender lives in self, so waiting can only end well.
+        let _ = shipped.wait_for(|count| *count >= target).await;
+    }
+}

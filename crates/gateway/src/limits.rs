@@ -1,0 +1,82 @@
+//! Every limit of the gateway by name, with its arithmetic. All can be set by the embedding program; the defaults fit a
+//! laptop and a site alike.
+
+use std::time::Duration;
+
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// A prompt of 1 M tokens at 4 bytes is 4 MB; images inline take the rest.
+    pub body_bytes_max: usize,
+    /// Request line and headers together. hyper wants at least 8 KiB; SDKs send below 2 KiB, proxies add as much again.
+    pub header_bytes_max: usize,
+    /// More headers than any SDK sends (12 to 20) with room for proxies.
+    pub headers_max: usize,
+    /// From accept to the last header byte, and between requests of one connection.
+    pub header_timeout: Duration,
+    /// From the last header byte to the last body byte: 32 MiB at 10 Mbit/s take 27 s.
+    pub body_timeout: Duration,
+    /// To the engine: a machine in the same hall answers within a round trip; 2 s is a lost SYN and its repeat.
+    pub connect_timeout: Duration,
+    /// To the first event: a 128k prompt prefills in a minute on a loaded engine, and queues before that.
+    pub first_token_timeout: Duration,
+    /// Between two events: the slowest healthy engine sends one per 200 ms; 60 s is 300 times that.
+    pub token_timeout: Duration,
+    /// For the whole answer: 100k tokens at 30 a second take 56 minutes.
+    pub total_timeout: Duration,
+    /// A non-streamed answer: 100k tokens of 6 bytes with logprobs of 100 bytes are 10 MB.
+    pub answer_bytes_max: usize,
+    /// One SSE event: a token with 20 top logprobs is 4 KB; a tool call in one piece may be larger.
+    pub event_bytes_max: usize,
+    /// Requests at once; each holds its body and about 30 KB.
+    pub requests_max: usize,
+    /// A running count becomes durable after so many tokens, or
+    pub watermark_tokens: u64,
+    /// after so much time, whichever comes first: what a crash can lose of one request.
+    pub watermark_interval: Duration,
+    /// How long an idempotency key is remembered: the day in which a client may repeat a job.
+    pub idempotency_ttl: Duration,
+    /// Answers kept for replay, in memory only: 64 MiB of 4 KB answers are 16,000.
+    pub idempotency_bytes_max: usize,
+    /// What one answer may take of it.
+    pub idempotency_answer_bytes_max: usize,
+    /// After SIGTERM: requests may end by themselves for so long, then they are cut.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            body_bytes_max: 32 << 20,
+            header_bytes_max: 32 << 10,
+            headers_max: 100,
+            header_timeout: Duration::from_secs(15),
+            body_timeout: Duration::from_secs(60),
+            connect_timeout: Duration::from_secs(2),
+            first_token_timeout: Duration::from_secs(300),
+            token_timeout: Duration::from_secs(60),
+            total_timeout: Duration::from_secs(3_600),
+            answer_bytes_max: 16 << 20,
+            event_bytes_max: 1 << 20,
+            requests_max: 10_000,
+            watermark_tokens: 64,
+            watermark_interval: Duration::from_secs(1),
+            idempotency_ttl: Duration::from_secs(86_400),
+            idempotency_bytes_max: 64 << 20,
+            idempotency_answer_bytes_max: 1 << 20,
+            drain_timeout: Duration::from_secs(25),
+        }
+    }
+}
+
+/// Choices of one prompt (`n`): OpenAI's own bound is 128.
+pub const CHOICES_MAX: u64 = 128;
+
+/// Tokens that a chat template adds to what the body says: default system prompt, date line, tool preamble. The longest
+/// published template (Llama 3.1 with tools) adds about 250; twice that.
+pub const TEMPLATE_TOKENS_MAX: u64 = 512;
+
+/// How much of a model name goes into a receipt.
+pub const MODEL_NAME_BYTES_MAX: usize = 128;
+
+/// OpenAI's bound for an idempotency key is 255 characters.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;

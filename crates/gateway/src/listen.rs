@@ -1,0 +1,183 @@
+//! Sockets: the accept loop with its timers, one lane per core.
+//!
+//! A lane is a thread with a runtime of its own, its own accepts on the shared socket and its own connections to the
+//! engines, so that a request stays on one core from its first byte to its last. What is not under `/v1` goes to the
+//! fallback, on the runtime that the embedding program keeps for it.
+//!
+//! hyper's own timeouts are inert without a timer, which is why the builder is ours: a client that dribbles its headers
+//! is cut off, and one that sends more of them than the limit gets 431.
+
+use crate::body::{BodyError, ForeignBody, Outgoing};
+use crate::dispatch::EngineClient;
+use crate::gateway::Gateway;
+use crate::linger;
+use crate::pipeline;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::TcpListener;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// Answers what is not ours.
+pub type Fallback =
+    Arc<dyn Fn(Request<Incoming>) -> Pin<Box<dyn Future<Output = Response<ForeignBody>> + Send>> + Send + Sync>;
+
+/// Accepting threads and how to stop them.
+pub struct Lanes {
+    stop: watch::Sender<bool>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+/// Starts the lanes on a bound socket. `control` runs the fallback's futures.
+pub fn start(
+    gateway: Arc<Gateway>,
+    listener: TcpListener,
+    lanes: usize,
+    control: tokio::runtime::Handle,
+    fallback: Fallback,
+) -> io::Result<Lanes> {
+    listener.set_nonblocking(true)?;
+    let (stop, stopped) = watch::channel(false);
+    let mut threads = Vec::with_capacity(lanes);
+    for lane in 0..lanes.max(1) {
+        let listener = listener.try_clone()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let shared = Shared {
+            gateway: gateway.clone(),
+            control: control.clone(),
+            fallback: fallback.clone(),
+            client: EngineClient::new(&gateway.limits),
+        };
+        let stopped = stopped.clone();
+        let thread = std::thread::Builder::new().name(format!("lane-{lane}")).spawn(move || {
+            if let Err(error) = runtime.block_on(accept(listener, shared, stopped)) {
+                tracing::error!(%error, lane, "a lane ended: it accepts no more connections");
+            }
+        })?;
+        threads.push(thread);
+    }
+    Ok(Lanes { stop, threads })
+}
+
+impl Lanes {
+    /// Stops accepting, lets every request end within the drain timeout, then cuts what is left. Blocks.
+    pub fn stop(self) {
+        self.stop.send_replace(true);
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a lane panicked");
+            }
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Shared {
+    gateway: Arc<Gateway>,
+    control: tokio::runtime::Handle,
+    fallback: Fallback,
+    client: EngineClient,
+}
+
+/// After an accept fails for want of file descriptors: long enough for some to come free.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+async fn accept(listener: TcpListener, shared: Shared, stopped: watch::Receiver<bool>) -> io::Result<()> {
+    let mut stop = stopped.clone();
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((socket, _)) => {
+                    let _ = socket.set_nodelay(true);
+                    connections.spawn(connection(socket, shared.clone(), stopped.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+            _ = stop.wait_for(|stop| *stop) => break,
+        }
+    }
+    drop(listener);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(shared.gateway.limits.drain_timeout, drained).await.is_err() {
+        tracing::warn!("requests were still running when the drain time ended: they are cut and receipted as aborted");
+        connections.shutdown().await;
+    }
+    Ok(())
+}
+
+async fn connection(socket: tokio::net::TcpStream, shared: Shared, mut stopped: watch::Receiver<bool>) {
+    let limits = &shared.gateway.limits;
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(limits.header_bytes_max)
+        .max_headers(limits.headers_max)
+        .keep_alive(true)
+        .pipeline_flush(true);
+    let service = service_fn(|request: Request<Incoming>| {
+        let shared = &shared;
+        async move { Ok::<_, Infallible>(shared.answer(request).await) }
+    });
+    let (lent, kept) = linger::lend(socket);
+    {
+        let connection = builder.serve_connection(TokioIo::new(lent), service);
+        tokio::pin!(connection);
+        let mut told = false;
+        loop {
+            tokio::select! {
+                // A client that breaks its own connection is no event worth a line.
+                _ = connection.as_mut() => break,
+                _ = stopped.wait_for(|stop| *stop), if !told => {
+                    told = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    }
+    kept.close().await;
+}
+
+impl Shared {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Outgoing> {
+        let path = request.uri().path();
+        if path == "/v1" || path.starts_with("/v1/") {
+            return pipeline::handle(&self.gateway, &self.client, request).await;
+        }
+        let answer = (self.fallback)(request);
+        match self.control.spawn(answer).await {
+            Ok(response) => response.map(Outgoing::Foreign),
+            Err(error) => {
+                tracing::error!(%error, "the control API failed to answer");
+                let refusal = crate::refusal::Refusal::new(types::Code::Internal, "internal error");
+                refusal.response()
+            }
+        }
+    }
+}
+
+/// Wraps any body as a fallback's.
+pub fn foreign<B>(body: B) -> ForeignBody
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BodyError>,
+{
+    body.map_err(Into::into).boxed_unsync()
+}

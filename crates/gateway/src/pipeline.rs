@@ -1,0 +1,270 @@
+//! One request from its first byte to its receipt:
+//!
+//! `receive -> admit -> route -> relay -> settle -> receipt`
+//!
+//! Each stage consumes the witness of the one before. This file only joins them; what a stage decides stands in its own.
+
+use crate::admit::{Admitted, Turned, admit};
+use crate::body::{Outgoing, full};
+use crate::catalogue;
+use crate::dispatch::{Answer, EngineClient, Whole};
+use crate::fields::Operation;
+use crate::gateway::Gateway;
+use crate::idempotency;
+use crate::receipt::{End, Obligation};
+use crate::receipts;
+use crate::receive::{Received, identify, receive};
+use crate::refusal::Refusal;
+use crate::relay::{Relay, Upstream, UsageShown};
+use crate::replica::InFlight;
+use crate::route::Attempts;
+use crate::scope::RateView;
+use crate::view::View;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use hyper::body::Incoming;
+use metering::bucket::{Remaining, reset_text};
+use std::sync::Arc;
+use types::{Code, ReceiptId};
+
+/// The header that names the receipt, in every response to a request that has one.
+pub const RECEIPT_HEADER: &str = "hoheit-receipt";
+
+/// Answers a request under `/v1`.
+pub async fn handle(gateway: &Arc<Gateway>, client: &EngineClient, request: Request<Incoming>) -> Response<Outgoing> {
+    let path = request.uri().path();
+    let operation = match path {
+        "/v1/chat/completions" => Operation::ChatCompletions,
+        "/v1/completions" => Operation::Completions,
+        "/v1/embeddings" => Operation::Embeddings,
+        _ => return read_only(gateway, &request).await.unwrap_or_else(|refusal| refuse(gateway, &refusal)),
+    };
+    if request.method() != Method::POST {
+        return wrong_method(gateway, "POST");
+    }
+    let view = gateway.view.load_full();
+    let principal = match identify(gateway, &view, request.headers()) {
+        Ok(principal) => principal,
+        Err(refusal) => return refuse(gateway, &refusal),
+    };
+    let (head, body) = request.into_parts();
+    match receive(gateway, &view, &principal, operation, &head.headers, body).await {
+        Ok(received) => infer(gateway, client, received).await,
+        Err((obligation, refusal)) => end(obligation, End::refused(refusal.code), &refusal, RateView::default()).await,
+    }
+}
+
+async fn infer(gateway: &Arc<Gateway>, client: &EngineClient, received: Received) -> Response<Outgoing> {
+    let mut admitted = match admit(received) {
+        Ok(admitted) => admitted,
+        Err(Turned::Replayed(answer)) => return replay(answer),
+        Err(Turned::Refused(refused)) => {
+            let (obligation, refusal, rates) = *refused;
+            return end(obligation, End::refused(refusal.code), &refusal, rates).await;
+        }
+    };
+    gateway.note_request();
+    let mut attempts = Attempts::default();
+    loop {
+        let routed = match attempts.next(&admitted) {
+            Ok(routed) => routed,
+            Err(refusal) => {
+                let (obligation, rates) = (admitted.obligation, admitted.rates);
+                return end(obligation, End::failed(refusal.code), &refusal, rates).await;
+            }
+        };
+        routed.note(&mut admitted);
+        let Some(intent) = admitted.obligation.promise() else {
+            let refusal = Refusal::new(Code::NotReady, "this gateway is overloaded: try again shortly").retry_after(1);
+            return end(admitted.obligation, End::refused(refusal.code), &refusal, admitted.rates).await;
+        };
+        gateway.metrics.engine_attempts.inc();
+        // The intent reaches the disk while the engine works.
+        match client.send(&routed, admitted.fields.stream, &gateway.limits).await {
+            Ok(answer) => {
+                if intent.await.is_err() {
+                    return end(admitted.obligation, End::failed(Code::Internal), &journal_failed(), admitted.rates)
+                        .await;
+                }
+                return match answer {
+                    Answer::Whole(whole) => deliver(admitted, routed.in_flight, whole).await,
+                    Answer::Stream(upstream) => stream(admitted, routed.in_flight, *upstream),
+                };
+            }
+            Err(failure) => {
+                let now = gateway.clock.monotonic_millis();
+                routed.in_flight.report(failure.report, now);
+                if !failure.retry {
+                    let (obligation, rates) = (admitted.obligation, admitted.rates);
+                    return end(obligation, End::failed(failure.refusal.code), &failure.refusal, rates).await;
+                }
+                attempts.last = Some(failure.refusal);
+            }
+        }
+    }
+}
+
+/// A whole answer: settled and receipted before its first byte leaves.
+async fn deliver(admitted: Admitted, in_flight: InFlight, whole: Whole) -> Response<Outgoing> {
+    let Admitted { mut obligation, rates, idempotency, .. } = admitted;
+    in_flight.report(routing::Report::Success, obligation.gateway().clock.monotonic_millis());
+    obligation.meter.saw_output(whole.pieces);
+    if let Some(usage) = whole.usage {
+        obligation.meter.report(usage);
+    }
+    obligation.answer_bytes(&whole.body);
+    let id = obligation.id;
+    let keep_max = obligation.gateway().idempotency.answer_bytes_max();
+    if obligation.close(End::completed()).await.is_err() {
+        return journal_failed().response();
+    }
+    if let Some(guard) = idempotency {
+        let body = Some(whole.body.clone()).filter(|body| body.len() <= keep_max);
+        guard.finish(idempotency::Answer { receipt: id, content_type: "application/json", body });
+    }
+    let mut response = Response::new(full(whole.body));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    receipt_headers(response.headers_mut(), id);
+    rate_headers(response.headers_mut(), rates);
+    response
+}
+
+fn stream(admitted: Admitted, in_flight: InFlight, upstream: Upstream) -> Response<Outgoing> {
+    let Admitted { obligation, fields, rates, idempotency, .. } = admitted;
+    let id = obligation.id;
+    let shown = UsageShown { at_end: fields.include_usage, running: fields.include_usage && fields.continuous_usage };
+    let relay = Relay::new(upstream, obligation, in_flight, shown, idempotency);
+    let mut response = Response::new(Outgoing::Relay(Box::new(relay)));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    receipt_headers(headers, id);
+    rate_headers(headers, rates);
+    response
+}
+
+fn replay(answer: idempotency::Answer) -> Response<Outgoing> {
+    let mut response = Response::new(full(answer.body.unwrap_or_default()));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    headers.insert("idempotent-replayed", HeaderValue::from_static("true"));
+    receipt_headers(headers, answer.receipt);
+    response
+}
+
+/// Ends a request without an answer: the receipt first, then the refusal.
+async fn end(obligation: Obligation, end: End, refusal: &Refusal, rates: RateView) -> Response<Outgoing> {
+    let (id, gateway) = (obligation.id, obligation.gateway().clone());
+    gateway.metrics.refusal(refusal.code);
+    let mut response = match obligation.close(end).await {
+        Ok(_) => refusal.response(),
+        Err(_) => journal_failed().response(),
+    };
+    receipt_headers(response.headers_mut(), id);
+    rate_headers(response.headers_mut(), rates);
+    response
+}
+
+fn journal_failed() -> Refusal {
+    Refusal::new(Code::Internal, "the receipt of this request could not be written: this gateway is ending")
+}
+
+fn refuse(gateway: &Gateway, refusal: &Refusal) -> Response<Outgoing> {
+    gateway.metrics.refusal(refusal.code);
+    refusal.response()
+}
+
+fn wrong_method(gateway: &Gateway, allowed: &'static str) -> Response<Outgoing> {
+    let mut response = refuse(gateway, &Refusal::new(Code::MethodNotAllowed, format!("use {allowed} here")));
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
+/// What reads and costs nothing: models and receipts.
+async fn read_only(gateway: &Arc<Gateway>, request: &Request<Incoming>) -> Result<Response<Outgoing>, Refusal> {
+    enum Wanted<'a> {
+        Models,
+        Model(&'a str),
+        Receipts,
+        Receipt(&'a str),
+    }
+    let path = request.uri().path();
+    let wanted = match path.trim_start_matches("/v1/").split_once('/') {
+        None if path == "/v1/models" => Wanted::Models,
+        None if path == "/v1/receipts" => Wanted::Receipts,
+        Some(("models", name)) if !name.is_empty() => Wanted::Model(name),
+        Some(("receipts", id)) if !id.is_empty() => Wanted::Receipt(id),
+        _ => return Err(Refusal::new(Code::NotFound, "there is no such path under /v1")),
+    };
+    if request.method() != Method::GET {
+        return Ok(wrong_method(gateway, "GET"));
+    }
+    let view: Arc<View> = gateway.view.load_full();
+    let principal = identify(gateway, &view, request.headers())?;
+    match wanted {
+        Wanted::Models => Ok(catalogue::list(&view, &principal)),
+        Wanted::Model(name) => catalogue::retrieve(&view, &principal, &percent_decode(name)),
+        Wanted::Receipts => receipts::list(gateway, &principal, request.uri().query().unwrap_or_default()).await,
+        Wanted::Receipt(id) => receipts::retrieve(gateway, &principal, id).await,
+    }
+}
+
+/// SDKs escape the slash of `org/model`. A broken escape stays as it is and names no model.
+fn percent_decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        let escaped = (byte == b'%')
+            .then(|| tail.get(..2).and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok()))
+            .flatten();
+        match escaped {
+            Some(decoded) => {
+                bytes.push(decoded);
+                rest = &tail[2..];
+            }
+            None => {
+                bytes.push(byte);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn receipt_headers(headers: &mut HeaderMap, id: ReceiptId) {
+    if let Ok(value) = HeaderValue::try_from(id.to_string()) {
+        headers.insert("x-request-id", value.clone());
+        headers.insert(RECEIPT_HEADER, value);
+    }
+}
+
+fn rate_headers(headers: &mut HeaderMap, rates: RateView) {
+    if let Some(requests) = rates.requests {
+        let [limit, remaining, reset] =
+            ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
+        rate_header(headers, [limit, remaining, reset], requests);
+    }
+    if let Some(tokens) = rates.tokens {
+        let names = ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
+        rate_header(headers, names, tokens);
+    }
+}
+
+fn rate_header(headers: &mut HeaderMap, names: [&'static str; 3], bucket: Remaining) {
+    headers.insert(names[0], HeaderValue::from(bucket.limit));
+    headers.insert(names[1], HeaderValue::from(bucket.remaining));
+    if let Ok(reset) = HeaderValue::try_from(reset_text(bucket.reset_millis)) {
+        headers.insert(names[2], reset);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percent_decode;
+
+    #[test]
+    fn escapes() {
+        for (text, expect) in [("org%2Fmodel", "org/model"), ("a%", "a%"), ("a%zz", "a%zz"), ("%41%c3%a4", "Aä")] {
+            assert_eq!(percent_decode(text), expect);
+        }
+    }
+}

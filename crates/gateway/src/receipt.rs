@@ -1,0 +1,257 @@
+//! Stage six: the duty to leave exactly one receipt, and the chain that shows whether one is missing.
+//!
+//! An [`Obligation`] is made the moment a principal is known. It ends in [`Obligation::close`]; dropped otherwise (the
+//! client left, the future was cancelled, a stage panicked) it writes the receipt itself, as `aborted`. So there is no
+//! path on which a request of a known principal leaves none, and none on which it leaves two.
+//!
+//! If we crash here: a receipt is fixed when its record is in the journal's queue, and counts when it is durable. Before
+//! that the intent stands in the journal and the next boot finishes it as `unresolved`.
+
+use crate::fields::Operation;
+use crate::gateway::Gateway;
+use crate::meter::Meter;
+use crate::record::{FixedReceipt, Intent, Watermark, encode_intent, encode_receipt, encode_watermark};
+use crate::settle::Hold;
+use crate::view::{KeyEntry, View};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use journal::Appended;
+use ledger::hash::Hash;
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use types::receipt::{PolicyClaim, ServedBy};
+use types::{Code, DataClass, Outcome, ReceiptClaims, ReceiptId, TenantId, UnixMillis, Usage, UsageSource};
+
+/// The end of each tenant's chain in this incarnation. As large as the site's tenants.
+#[derive(Default)]
+pub struct Chains {
+    ends: Mutex<HashMap<TenantId, Arc<Mutex<ChainEnd>>>>,
+}
+
+#[derive(Clone, Copy)]
+struct ChainEnd {
+    seq: u64,
+    leaf: Hash,
+}
+
+impl Chains {
+    fn end(&self, tenant: TenantId) -> Arc<Mutex<ChainEnd>> {
+        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        ends.entry(tenant).or_insert_with(|| Arc::new(Mutex::new(ChainEnd { seq: 0, leaf: Hash([0; 32]) }))).clone()
+    }
+}
+
+/// Gives the receipt its place in its tenant's chain and puts it into the journal's queue, both under the chain's lock:
+/// the order of the chain is the order of the journal.
+pub fn fix(gateway: &Gateway, mut claims: ReceiptClaims) -> Appended {
+    let end = gateway.chains.end(claims.sub);
+    let mut end = end.lock().unwrap_or_else(PoisonError::into_inner);
+    claims.inc = gateway.incarnation;
+    claims.seq = end.seq + 1;
+    claims.prev = URL_SAFE_NO_PAD.encode(end.leaf.0);
+    let signing_input = ledger::receipt::signing_input(&gateway.kid, &claims)
+        .expect("claims are plain data: nothing in them can fail to serialise");
+    let leaf = ledger::receipt::leaf(signing_input.as_str());
+    let appended = gateway.journal.append(encode_receipt(&FixedReceipt {
+        id: claims.jti,
+        tenant: claims.sub,
+        project: claims.project,
+        key: claims.key,
+        inc: claims.inc,
+        chain_seq: claims.seq,
+        received_at: claims.received_at,
+        cost: claims.cost_micro_eur,
+        outcome: claims.outcome,
+        signing_input: signing_input.as_str().to_owned(),
+    }));
+    *end = ChainEnd { seq: claims.seq, leaf };
+    gateway.fixed.fetch_add(1, Ordering::Release);
+    gateway.metrics.receipt(claims.outcome, claims.usage);
+    appended
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy)]
+pub struct End {
+    pub outcome: Outcome,
+    pub code: Option<Code>,
+    /// Whether the engine ended its answer itself.
+    pub finished: bool,
+}
+
+impl End {
+    pub fn completed() -> Self {
+        End { outcome: Outcome::Completed, code: None, finished: true }
+    }
+
+    pub fn refused(code: Code) -> Self {
+        End { outcome: Outcome::Refused, code: Some(code), finished: false }
+    }
+
+    pub fn failed(code: Code) -> Self {
+        End { outcome: Outcome::Failed, code: Some(code), finished: false }
+    }
+
+    pub fn partial(code: Code) -> Self {
+        End { outcome: Outcome::Partial, code: Some(code), finished: false }
+    }
+
+    fn aborted() -> Self {
+        End { outcome: Outcome::Aborted, code: None, finished: false }
+    }
+}
+
+/// The duty to leave one receipt.
+pub struct Obligation {
+    gateway: Arc<Gateway>,
+    pub view: Arc<View>,
+    pub key: Arc<KeyEntry>,
+    pub id: ReceiptId,
+    opening: [u8; 32],
+    pub received_at: UnixMillis,
+    operation: Operation,
+    pub model: String,
+    pub class: DataClass,
+    pub policy: Option<(bool, Vec<String>)>,
+    pub served_by: Option<ServedBy>,
+    pub request_commitment: Option<[u8; 32]>,
+    answer: Option<aws_lc_rs::hmac::Context>,
+    pub hold: Option<Hold>,
+    pub meter: Meter,
+    closed: bool,
+}
+
+impl Obligation {
+    pub fn new(gateway: &Arc<Gateway>, view: &Arc<View>, key: &Arc<KeyEntry>, operation: Operation) -> Self {
+        let mut random = [0; 42];
+        gateway.clock.random(&mut random);
+        let (id, opening) = random.split_at(10);
+        let received_at = gateway.clock.now();
+        gateway.metrics.requests_open.inc();
+        Obligation {
+            id: ReceiptId::from_parts(received_at, id.try_into().unwrap_or_default()),
+            opening: opening.try_into().unwrap_or_default(),
+            gateway: gateway.clone(),
+            view: view.clone(),
+            key: key.clone(),
+            received_at,
+            operation,
+            model: String::new(),
+            class: key.project.class,
+            policy: None,
+            served_by: None,
+            request_commitment: None,
+            answer: None,
+            hold: None,
+            meter: Meter::default(),
+            closed: false,
+        }
+    }
+
+    /// Makes the promise durable before any byte of an answer leaves. Returns at once; the caller waits beside the
+    /// engine. None if the journal's queue has no room for new work: receipts go first.
+    pub fn promise(&self) -> Option<Appended> {
+        let price = self.hold.as_ref().map(|hold| hold.price().clone()).unwrap_or_else(|| types::snapshot::Price {
+            model: self.model.clone(),
+            input: Default::default(),
+            cached_input: Default::default(),
+            output: Default::default(),
+        });
+        let reserved = self.hold.as_ref().map(Hold::amount).unwrap_or_default();
+        let draft = self.claims(End::aborted(), Usage::default(), UsageSource::None, Default::default(), None);
+        self.gateway.journal.append_if_room(encode_intent(&Intent { draft, price, reserved }))
+    }
+
+    /// Notes the running count; nobody waits, and a full queue may drop it.
+    pub fn watermark(&self, usage: Usage) {
+        self.gateway.journal.append_if_room(encode_watermark(&Watermark { receipt: self.id, usage }));
+    }
+
+    /// Bytes of the answer as they are delivered.
+    pub fn answer_bytes(&mut self, bytes: &[u8]) {
+        self.answer.get_or_insert_with(|| aws_lc_rs::hmac::Context::with_key(&self.key.commitment_key)).update(bytes);
+    }
+
+    /// Settles what was held and fixes the receipt. The future resolves when it is durable.
+    pub fn close(mut self, end: End) -> Appended {
+        self.finish(end)
+    }
+
+    /// Ends without a receipt of its own: a replay under an idempotency key is the request that was receipted before.
+    pub(crate) fn void(mut self) {
+        self.closed = true;
+        self.gateway.metrics.requests_open.dec();
+    }
+
+    fn finish(&mut self, end: End) -> Appended {
+        self.closed = true;
+        let (usage, source) = self.meter.settle(end.finished);
+        if source == UsageSource::Estimated {
+            self.gateway.metrics.usage_implausible.inc();
+            tracing::warn!(receipt = %self.id, model = %self.model, "an engine's token count could not be believed");
+        }
+        let cost = match self.hold.take() {
+            Some(hold) => hold.settle(&usage, self.gateway.clock.monotonic_millis()),
+            None => Default::default(),
+        };
+        let answer = self.answer.take().map(|context| URL_SAFE_NO_PAD.encode(context.sign().as_ref()));
+        let appended = fix(&self.gateway, self.claims(end, usage, source, cost, answer));
+        self.gateway.metrics.requests_open.dec();
+        appended
+    }
+
+    fn claims(
+        &self,
+        end: End,
+        usage: Usage,
+        usage_source: UsageSource,
+        cost: types::MicroEur,
+        answer_commitment: Option<String>,
+    ) -> ReceiptClaims {
+        let (permit, rules) = self.policy.clone().unwrap_or_default();
+        let ended_at = self.gateway.clock.now();
+        ReceiptClaims {
+            iss: self.view.site.clone(),
+            jti: self.id,
+            iat: ended_at.seconds(),
+            sub: self.key.tenant,
+            project: self.key.project.id,
+            key: self.key.key.id,
+            dialect: "openai".to_owned(),
+            operation: self.operation.as_str().to_owned(),
+            model: self.model.clone(),
+            served_by: self.served_by.clone(),
+            data_class: self.class,
+            policy: PolicyClaim { digest: self.view.policy.digest().to_owned(), permit, rules },
+            usage,
+            usage_source,
+            price_book: self.view.price_book_digest.clone(),
+            cost_micro_eur: cost,
+            outcome: end.outcome,
+            code: end.code,
+            received_at: self.received_at,
+            ended_at,
+            request_commitment: self.request_commitment.map(|tag| URL_SAFE_NO_PAD.encode(tag)).unwrap_or_default(),
+            answer_commitment,
+            opening: URL_SAFE_NO_PAD.encode(self.opening),
+            inc: self.gateway.incarnation,
+            seq: 0,
+            prev: String::new(),
+            intent_inc: None,
+        }
+    }
+
+    pub fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+}
+
+impl Drop for Obligation {
+    fn drop(&mut self) {
+        if !self.closed {
+            // Enqueued now and written whether or not anybody waits.
+            drop(self.finish(End::aborted()));
+        }
+    }
+}

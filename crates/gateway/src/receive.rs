@@ -1,0 +1,215 @@
+//! Stage one: who asks, and what. Authentication comes before the body, so that a stranger cannot make us hold bytes.
+//!
+//! From the moment the principal is known an [`Obligation`] exists: every later refusal leaves a receipt. A request
+//! without a known principal leaves only a counter, since nobody may fill our disk from outside.
+
+use crate::fields::{Fields, Operation};
+use crate::gateway::Gateway;
+use crate::limits::{IDEMPOTENCY_KEY_BYTES_MAX, MODEL_NAME_BYTES_MAX};
+use crate::receipt::Obligation;
+use crate::refusal::Refusal;
+use crate::view::{KeyEntry, View};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, header};
+use http_body_util::BodyExt;
+use std::sync::Arc;
+use types::{Code, DataClass, KeyId};
+
+/// The header that raises the data class of one request.
+pub const DATA_CLASS_HEADER: &str = "hoheit-data-class";
+
+/// A principal: made only by [`identify`].
+#[derive(Clone)]
+pub struct Principal {
+    key: Arc<KeyEntry>,
+}
+
+impl Principal {
+    pub fn key(&self) -> &Arc<KeyEntry> {
+        &self.key
+    }
+}
+
+/// A whole request of a known principal, read but not yet judged.
+pub struct Received {
+    pub obligation: Obligation,
+    pub fields: Fields,
+    pub body: Bytes,
+    pub idempotency_key: Option<String>,
+}
+
+/// Finds the principal of a request. Unknown keys and wrong secrets are not told apart, and cost the same: an unknown
+/// id is compared with a hash that nothing has.
+pub fn identify(gateway: &Gateway, view: &View, headers: &HeaderMap) -> Result<Principal, Refusal> {
+    const FORM: &str = "send Authorization: Bearer hk_…, the key that `hoheit key create` printed";
+    let value = headers.get(header::AUTHORIZATION).ok_or_else(|| Refusal::new(Code::KeyMissing, FORM))?;
+    let shown = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, shown)| shown.trim())
+        .filter(|shown| !shown.is_empty())
+        .ok_or_else(|| Refusal::new(Code::KeyMissing, FORM))?;
+    let invalid = || Refusal::new(Code::KeyInvalid, format!("this API key is not valid: {FORM}"));
+    let (id, secret) = shown.strip_prefix("hk_").and_then(|rest| rest.split_once('_')).ok_or_else(invalid)?;
+    let id = KeyId::from_digits(id).map_err(|_| invalid())?;
+    let entry = view.key(id);
+    let tag = aws_lc_rs::hmac::sign(&gateway.pepper, secret.as_bytes());
+    let expected = entry.map_or([0; 32], |entry| entry.secret_hash);
+    let same = aws_lc_rs::constant_time::verify_slices_are_equal(tag.as_ref(), &expected).is_ok();
+    let Some(key) = entry.filter(|_| same) else { return Err(invalid()) };
+    if key.key.revoked {
+        return Err(Refusal::new(Code::KeyRevoked, "this API key was revoked: ask for a new one"));
+    }
+    if key.key.expires_at.is_some_and(|end| gateway.clock.now() >= end) {
+        return Err(Refusal::new(Code::KeyExpired, "this API key has expired: ask for a new one"));
+    }
+    Ok(Principal { key: key.clone() })
+}
+
+/// Reads the body and the deciding fields. On refusal the obligation comes back, so that the refusal is receipted.
+pub async fn receive(
+    gateway: &Arc<Gateway>,
+    view: &Arc<View>,
+    principal: &Principal,
+    operation: Operation,
+    headers: &HeaderMap,
+    body: impl http_body::Body<Data = Bytes, Error: Into<crate::body::BodyError>> + Unpin,
+) -> Result<Received, (Obligation, Refusal)> {
+    let mut obligation = Obligation::new(gateway, view, principal.key(), operation);
+    match read(gateway, &mut obligation, operation, headers, body).await {
+        Ok((fields, body, idempotency_key)) => Ok(Received { obligation, fields, body, idempotency_key }),
+        Err(refusal) => Err((obligation, refusal)),
+    }
+}
+
+async fn read(
+    gateway: &Gateway,
+    obligation: &mut Obligation,
+    operation: Operation,
+    headers: &HeaderMap,
+    body: impl http_body::Body<Data = Bytes, Error: Into<crate::body::BodyError>> + Unpin,
+) -> Result<(Fields, Bytes, Option<String>), Refusal> {
+    obligation.class = data_class(headers, obligation.class)?;
+    let idempotency_key = idempotency_key(headers)?;
+    let limit = gateway.limits.body_bytes_max;
+    let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > limit as u64) {
+        return Err(too_large(limit));
+    }
+    let body = tokio::time::timeout(gateway.limits.body_timeout, collect(body, limit)).await.map_err(|_| {
+        let seconds = gateway.limits.body_timeout.as_secs();
+        Refusal::new(Code::RequestTimeout, format!("the body did not arrive within {seconds} s: send it again"))
+    })??;
+    obligation.request_commitment =
+        aws_lc_rs::hmac::sign(&obligation.key.commitment_key, &body).as_ref().try_into().ok();
+    let fields = Fields::parse(operation, &body)?;
+    obligation.model = cut(&fields.model, MODEL_NAME_BYTES_MAX).to_owned();
+    Ok((fields, body, idempotency_key))
+}
+
+/// The project's class is the floor: a header may raise it for one request, and a lower one changes nothing.
+fn data_class(headers: &HeaderMap, floor: DataClass) -> Result<DataClass, Refusal> {
+    let Some(value) = headers.get(DATA_CLASS_HEADER) else { return Ok(floor) };
+    let asked: DataClass =
+        value.to_str().unwrap_or_default().parse().map_err(|error: types::facts::DataClassError| {
+            Refusal::new(Code::DataClassUnknown, format!("Hoheit-Data-Class: {error}")).param("Hoheit-Data-Class")
+        })?;
+    Ok(asked.max(floor))
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    match value.to_str() {
+        Ok(text) if !text.is_empty() && text.len() <= IDEMPOTENCY_KEY_BYTES_MAX => Ok(Some(text.to_owned())),
+        _ => Err(Refusal::new(
+            Code::InvalidRequest,
+            format!("Idempotency-Key must have 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible ASCII characters"),
+        )
+        .param("Idempotency-Key")),
+    }
+}
+
+fn too_large(limit: usize) -> Refusal {
+    Refusal::new(Code::BodyTooLarge, format!("the body may have at most {limit} bytes: send less at once"))
+}
+
+async fn collect(
+    mut body: impl http_body::Body<Data = Bytes, Error: Into<crate::body::BodyError>> + Unpin,
+    limit: usize,
+) -> Result<Bytes, Refusal> {
+    let mut first: Option<Bytes> = None;
+    let mut more = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Refusal::new(Code::InvalidRequest, "the body broke off: send it again"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        let so_far = first.as_ref().map_or(0, Bytes::len).max(more.len());
+        if so_far + data.len() > limit {
+            return Err(too_large(limit));
+        }
+        match &first {
+            None => first = Some(data),
+            Some(head) => {
+                if more.is_empty() {
+                    more.extend_from_slice(head);
+                }
+                more.extend_from_slice(&data);
+            }
+        }
+    }
+    // Most bodies come in one piece and are never copied.
+    Ok(if more.is_empty() { first.unwrap_or_default() } else { more.freeze() })
+}
+
+/// The longest prefix of at most `limit` bytes that does not split a character.
+fn cut(text: &str, limit: usize) -> &str {
+    &text[..text.floor_char_boundary(limit)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(http::HeaderName::from_static(DATA_CLASS_HEADER), value.parse().unwrap())])
+    }
+
+    #[test]
+    fn the_class_is_raised_and_never_lowered() {
+        let check = |asked: &str, floor: DataClass, expect: Option<DataClass>| {
+            assert_eq!(data_class(&headers(asked), floor).ok(), expect, "{asked}");
+        };
+        check("secret", DataClass::Internal, Some(DataClass::Secret));
+        check("public", DataClass::Internal, Some(DataClass::Internal));
+        check("SECRET", DataClass::Internal, None);
+        check("", DataClass::Internal, None);
+        assert_eq!(data_class(&HeaderMap::new(), DataClass::Public).ok(), Some(DataClass::Public));
+    }
+
+    #[tokio::test]
+    async fn the_body_limit_is_exact() {
+        let body = |chunks: &[&'static str]| {
+            let frames: Vec<_> = chunks
+                .iter()
+                .map(|chunk| Ok::<_, std::io::Error>(http_body::Frame::data(Bytes::from_static(chunk.as_bytes()))))
+                .collect();
+            http_body_util::StreamBody::new(Chunks(frames.into_iter()))
+        };
+        assert_eq!(collect(body(&["ab", "cd", "e"]), 5).await.unwrap(), "abcde");
+        assert_eq!(collect(body(&["abcde"]), 5).await.unwrap(), "abcde");
+        assert_eq!(collect(body(&["ab", "cd", "ef"]), 5).await.unwrap_err().code, Code::BodyTooLarge);
+        assert_eq!(collect(body(&["abcdef"]), 5).await.unwrap_err().code, Code::BodyTooLarge);
+    }
+
+    struct Chunks<I>(I);
+    impl<I: Iterator + Unpin> futures_core::Stream for Chunks<I> {
+        type Item = I::Item;
+        fn poll_next(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<I::Item>> {
+            std::task::Poll::Ready(self.0.next())
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! Stage four: the stream as it comes, with as little looking as possible.
+//!
+//! Events leave as the bytes that came, but for the usage that was forced upon the engine and that the client did not
+//! ask for. The end (`[DONE]`, or an error event) is held back until the receipt is durable. A break after the first
+//! token ends in an error event and no `[DONE]`. Dropping the relay, which hyper does the moment the client is gone,
+//! drops the engine's connection and closes the obligation as `aborted`.
+//!
+//! If we crash here: the intent is durable, and so is the last watermark.
+
+use crate::body::BodyError;
+use crate::dispatch::Failure;
+use crate::idempotency::{Answer, Guard};
+use crate::limits::Limits;
+use crate::meter::Report as UsageReport;
+use crate::receipt::{End, Obligation};
+use crate::refusal::Refusal;
+use crate::replica::InFlight;
+use crate::sse::{Splitter, data_range};
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame};
+use hyper::body::Incoming;
+use journal::Appended;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::future::Future;
+use std::ops::Range;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep};
+use types::Code;
+
+/// An engine's stream, from its first event on.
+pub struct Upstream {
+    body: Incoming,
+    splitter: Splitter,
+    /// Fires when the engine is silent for too long, or the whole takes too long.
+    alarm: Pin<Box<Sleep>>,
+    deadline: Instant,
+    token_timeout: Duration,
+    first: Option<Bytes>,
+}
+
+/// What the next look at the engine's stream gave.
+enum Next {
+    Event(Bytes),
+    End,
+    Broken,
+    Silent,
+}
+
+impl Upstream {
+    /// Waits for the first event: until it is here, another replica may still be tried.
+    pub async fn open(body: Incoming, limits: &Limits) -> Result<Upstream, Failure> {
+        let deadline = Instant::now() + limits.total_timeout;
+        let mut upstream = Upstream {
+            body,
+            splitter: Splitter::new(limits.event_bytes_max),
+            alarm: Box::pin(tokio::time::sleep_until(deadline)),
+            deadline,
+            token_timeout: limits.token_timeout,
+            first: None,
+        };
+        let failure = |message: &str| {
+            Err(Failure {
+                refusal: Refusal::new(Code::EngineFailed, message),
+                report: routing::Report::Failure,
+                retry: true,
+            })
+        };
+        match std::future::poll_fn(|cx| upstream.poll_next(cx)).await {
+            Next::Event(event) if event_data(&event).is_none_or(is_plausible) => {
+                upstream.first = Some(event);
+                upstream.rearm();
+                Ok(upstream)
+            }
+            Next::Event(_) => failure("the engine's stream is not what the OpenAI API describes"),
+            Next::End | Next::Broken | Next::Silent => failure("the engine ended its stream before the first token"),
+        }
+    }
+
+    fn rearm(&mut self) {
+        let next = (Instant::now() + self.token_timeout).min(self.deadline);
+        self.alarm.as_mut().reset(next);
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Next::Event(first));
+        }
+        loop {
+            match self.splitter.next_event() {
+                Ok(Some(event)) => return Poll::Ready(Next::Event(event)),
+                Ok(None) => {}
+                Err(_) => return Poll::Ready(Next::Broken),
+            }
+            match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Some(data) = frame.data_ref() {
+                        self.splitter.push(data);
+                        self.rearm();
+                    }
+                }
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(Next::Broken),
+                Poll::Ready(None) => return Poll::Ready(Next::End),
+                Poll::Pending => {
+                    ready!(self.alarm.as_mut().poll(cx));
+                    return Poll::Ready(Next::Silent);
+                }
+            }
+        }
+    }
+}
+
+fn event_data(event: &[u8]) -> Option<&[u8]> {
+    data_range(event).map(|range| &event[range])
+}
+
+fn is_plausible(data: &[u8]) -> bool {
+    data == b"[DONE]" || serde_json::from_slice::<Event>(data).is_ok_and(|event| event.error.is_none())
+}
+
+/// What we look at in an event.
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow, default)]
+    choices: Option<Vec<&'a RawValue>>,
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+}
+
+/// What the client asked to see of usage.
+#[derive(Debug, Clone, Copy)]
+pub struct UsageShown {
+    pub at_end: bool,
+    pub running: bool,
+}
+
+/// The body of a streamed response.
+pub struct Relay {
+    state: State,
+    usage_shown: UsageShown,
+    watermark: Watermarks,
+    /// Kept for a replay under an idempotency key, while it is small enough.
+    replay: Option<(Guard, Option<BytesMut>)>,
+}
+
+enum State {
+    Streaming(Box<Streaming>),
+    /// The receipt is on its way to the disk; then the last bytes may go.
+    Sealing {
+        appended: Appended,
+        last: Bytes,
+        finished: bool,
+        receipt: types::ReceiptId,
+    },
+    Done,
+}
+
+struct Streaming {
+    upstream: Upstream,
+    obligation: Obligation,
+    /// Counts the request at its replica and tells its breaker how it ended.
+    in_flight: InFlight,
+}
+
+/// When the running count was last made durable.
+struct Watermarks {
+    tokens_step: u64,
+    interval: Duration,
+    tokens: u64,
+    at: Instant,
+}
+
+impl Relay {
+    pub fn new(
+        upstream: Upstream,
+        obligation: Obligation,
+        in_flight: InFlight,
+        usage_shown: UsageShown,
+        replay: Option<Guard>,
+    ) -> Relay {
+        let limits = &obligation.gateway().limits;
+        let watermark = Watermarks {
+            tokens_step: limits.watermark_tokens,
+            interval: limits.watermark_interval,
+            tokens: 0,
+            at: Instant::now(),
+        };
+        let replay = replay.map(|guard| (guard, Some(BytesMut::new())));
+        let state = State::Streaming(Box::new(Streaming { upstream, obligation, in_flight }));
+        Relay { state, usage_shown, watermark, replay }
+    }
+
+    pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            match &mut self.state {
+                State::Streaming(_) => {
+                    if let Some(bytes) = ready!(self.poll_streaming(cx)) {
+                        return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                    }
+                }
+                State::Sealing { appended, .. } => {
+                    if ready!(Pin::new(appended).poll(cx)).is_err() {
+                        // The journal failed and the process is ending: no end of a stream without its receipt.
+                        self.state = State::Done;
+                        return Poll::Ready(Some(Err("the receipt could not be written".into())));
+                    }
+                    let State::Sealing { last, finished, receipt, .. } =
+                        std::mem::replace(&mut self.state, State::Done)
+                    else {
+                        continue;
+                    };
+                    self.keep_for_replay(&last, finished, receipt);
+                    return Poll::Ready(Some(Ok(Frame::data(last))));
+                }
+                State::Done => return Poll::Ready(None),
+            }
+        }
+    }
+
+    /// All events that are here already leave in one frame. None: the state changed and nothing is left to send.
+    fn poll_streaming(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let State::Streaming(streaming) = &mut self.state else { return Poll::Ready(None) };
+        let mut out = BytesMut::new();
+        let end = loop {
+            match streaming.upstream.poll_next(cx) {
+                Poll::Ready(Next::Event(event)) => {
+                    match streaming.pass(event, self.usage_shown, &mut out) {
+                        Passed::On => {}
+                        Passed::Done => break Some((End::completed(), None)),
+                        Passed::Garbage => break Some(broken(Code::StreamBroken)),
+                    }
+                    if let Some(running) = streaming.obligation.meter.running() {
+                        self.watermark.note(running, &streaming.obligation);
+                    }
+                }
+                Poll::Ready(Next::End | Next::Broken) => break Some(broken(Code::StreamBroken)),
+                Poll::Ready(Next::Silent) => break Some(broken(Code::EngineTimeout)),
+                Poll::Pending if out.is_empty() => return Poll::Pending,
+                Poll::Pending => break None,
+            }
+        };
+        let out = out.freeze();
+        if !out.is_empty() {
+            streaming.obligation.answer_bytes(&out);
+            if let Some((_, kept)) = &mut self.replay {
+                let max = streaming.obligation.gateway().idempotency.answer_bytes_max();
+                keep(kept, &out, max);
+            }
+        }
+        if let Some((end, error)) = end {
+            let State::Streaming(streaming) = std::mem::replace(&mut self.state, State::Done) else {
+                return Poll::Ready(None);
+            };
+            let Streaming { obligation, in_flight, .. } = *streaming;
+            let now = obligation.gateway().clock.monotonic_millis();
+            let report = if error.is_none() { routing::Report::Success } else { routing::Report::Failure };
+            in_flight.report(report, now);
+            let last = match error {
+                None => Bytes::from_static(b"data: [DONE]\n\n"),
+                // A blank line first: whatever was cut, the error parses as an event of its own.
+                Some(refusal) => Bytes::from(format!("\n\ndata: {}\n\n", refusal.envelope())),
+            };
+            let (finished, receipt) = (end.finished, obligation.id);
+            if let Some(code) = end.code {
+                obligation.gateway().metrics.refusal(code);
+            }
+            self.state = State::Sealing { appended: obligation.close(end), last, finished, receipt };
+        }
+        Poll::Ready(Some(out).filter(|out| !out.is_empty()))
+    }
+
+    fn keep_for_replay(&mut self, last: &Bytes, finished: bool, receipt: types::ReceiptId) {
+        let Some((guard, mut kept)) = self.replay.take().filter(|_| finished) else { return };
+        keep(&mut kept, last, usize::MAX);
+        let body = kept.map(BytesMut::freeze);
+        guard.finish(Answer { receipt, content_type: "text/event-stream", body });
+    }
+}
+
+/// Appends while the whole stays within the limit; beyond it nothing is kept.
+fn keep(kept: &mut Option<BytesMut>, bytes: &[u8], max: usize) {
+    match kept {
+        Some(buffer) if buffer.len().saturating_add(bytes.len()) <= max => buffer.extend_from_slice(bytes),
+        _ => *kept = None,
+    }
+}
+
+fn broken(code: Code) -> (End, Option<Refusal>) {
+    let message = match code {
+        Code::EngineTimeout => "the engine fell silent: the answer so far is incomplete",
+        _ => "the engine broke off: the answer so far is incomplete",
+    };
+    (End::partial(code), Some(Refusal::new(code, message)))
+}
+
+enum Passed {
+    On,
+    Done,
+    Garbage,
+}
+
+impl Streaming {
+    /// Looks at one event and lets it pass, changed only where it must be.
+    fn pass(&mut self, event: Bytes, shown: UsageShown, out: &mut BytesMut) -> Passed {
+        let Some(range) = data_range(&event) else {
+            out.extend_from_slice(&event);
+            return Passed::On;
+        };
+        let data = &event[range.clone()];
+        if data == b"[DONE]" {
+            return Passed::Done;
+        }
+        let Ok(parsed) = serde_json::from_slice::<Event>(data) else { return Passed::Garbage };
+        if parsed.error.is_some() {
+            return Passed::Garbage;
+        }
+        let pieces = parsed.choices.as_ref().map_or(0, Vec::len);
+        if pieces > 0 {
+            self.obligation
+                .meter
+                .saw_output(parsed.choices.iter().flatten().filter(|c| carries_output(c)).count() as u64);
+        }
+        let usage = parsed.usage.filter(|raw| raw.get() != "null");
+        let Some(usage) = usage else {
+            out.extend_from_slice(&event);
+            return Passed::On;
+        };
+        let Ok(report) = serde_json::from_str::<UsageReport>(usage.get()) else { return Passed::Garbage };
+        self.obligation.meter.report(report);
+        let at_end = pieces == 0;
+        match (at_end, shown) {
+            // The client asked for it: as it came.
+            (true, UsageShown { at_end: true, .. }) | (false, UsageShown { running: true, .. }) => {
+                out.extend_from_slice(&event);
+            }
+            // An event that only carries usage, and nobody asked.
+            (true, _) => {}
+            (false, UsageShown { at_end: true, .. }) => {
+                let place = place_of(&event, usage);
+                out.extend_from_slice(&event[..place.start]);
+                out.extend_from_slice(b"null");
+                out.extend_from_slice(&event[place.end..]);
+            }
+            (false, _) => {
+                let cut = member_range(&event, place_of(&event, usage));
+                out.extend_from_slice(&event[..cut.start]);
+                out.extend_from_slice(&event[cut.end..]);
+            }
+        }
+        Passed::On
+    }
+}
+
+/// Whether a choice of an event holds something of an answer: the first event has only a role, the last only a reason.
+fn carries_output(choice: &RawValue) -> bool {
+    #[derive(Deserialize)]
+    struct Choice<'a> {
+        #[serde(borrow, default)]
+        delta: Option<Delta<'a>>,
+        #[serde(borrow, default)]
+        text: Option<std::borrow::Cow<'a, str>>,
+    }
+    #[derive(Deserialize)]
+    struct Delta<'a> {
+        #[serde(borrow, default)]
+        content: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        reasoning_content: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        tool_calls: Option<&'a RawValue>,
+    }
+    let full = |raw: Option<&RawValue>| raw.is_some_and(|raw| !matches!(raw.get(), "null" | "\"\"" | "[]"));
+    match serde_json::from_str::<Choice>(choice.get()) {
+        Ok(Choice { delta: Some(delta), .. }) => {
+            full(delta.content) || full(delta.reasoning_content) || full(delta.tool_calls)
+        }
+        Ok(Choice { text: Some(text), .. }) => !text.is_empty(),
+        _ => false,
+    }
+}
+
+fn place_of(event: &[u8], raw: &RawValue) -> Range<usize> {
+    let start = raw.get().as_ptr() as usize - event.as_ptr() as usize;
+    start..start + raw.get().len()
+}
+
+/// The whole member around a value: `"usage":` before it and one comma on one side.
+fn member_range(event: &[u8], value: Range<usize>) -> Range<usize> {
+    let name = memchr::memmem::rfind(&event[..value.start], b"\"usage\"").unwrap_or(value.start);
+    let before = event[..name].iter().rposition(|byte| !byte.is_ascii_whitespace());
+    if let Some(at) = before.filter(|&at| event[at] == b',') {
+        return at..value.end;
+    }
+    let after = event[value.end..].iter().position(|byte| !byte.is_ascii_whitespace()).map(|at| value.end + at);
+    match after.filter(|&at| event[at] == b',') {
+        Some(at) => name..at + 1,
+        None => name..value.end,
+    }
+}
+
+impl Watermarks {
+    fn note(&mut self, running: types::Usage, obligation: &Obligation) {
+        let now = Instant::now();
+        if running.output >= self.tokens + self.tokens_step || now >= self.at + self.interval {
+            (self.tokens, self.at) = (running.output, now);
+            obligation.watermark(running);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usage_member_is_cut_cleanly() {
+        let check = |event: &str, expect: &str| {
+            let parsed: Event = serde_json::from_str(event).unwrap();
+            let cut = member_range(event.as_bytes(), place_of(event.as_bytes(), parsed.usage.unwrap()));
+            let rest = format!("{}{}", &event[..cut.start], &event[cut.end..]);
+            assert_eq!(rest, expect);
+            serde_json::from_str::<serde_json::Value>(&rest).unwrap();
+        };
+        check(r#"{"choices":[1],"usage":{"a":1}}"#, r#"{"choices":[1]}"#);
+        check(r#"{"usage":{"a":1},"choices":[1]}"#, r#"{"choices":[1]}"#);
+        check(r#"{"a":"\"usage\"" , "usage" : {"a":1} , "b":2}"#, r#"{"a":"\"usage\""  , "b":2}"#);
+        check(r#"{"usage":{}}"#, "{}");
+    }
+
+    #[test]
+    fn only_output_counts_as_output() {
+        let check = |choice: &str, expect: bool| {
+            let raw: &RawValue = serde_json::from_str(choice).unwrap();
+            assert_eq!(carries_output(raw), expect, "{choice}");
+        };
+        check(r#"{"delta":{"role":"assistant","content":""}}"#, false);
+        check(r#"{"delta":{"content":"a"}}"#, true);
+        check(r#"{"delta":{"tool_calls":[{}]}}"#, true);
+        check(r#"{"delta":{},"finish_reason":"stop"}"#, false);
+        check(r#"{"text":"a"}"#, true);
+        check(r#"{"text":""}"#, false);
+    }
+}

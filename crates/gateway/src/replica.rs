@@ -1,0 +1,105 @@
+//! A running engine as the gateway sees it: where it is, how many requests it holds, whether its breaker is closed.
+//! One per engine id for the life of the process, so that a new snapshot does not forget that an engine is failing.
+
+use routing::Breaker;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use types::EngineId;
+use types::snapshot::Engine;
+
+pub struct Replica {
+    pub engine: Engine,
+    /// Scheme and authority, parsed once.
+    pub base: http::uri::Parts,
+    pub authorization: Option<http::HeaderValue>,
+    live: Arc<Live>,
+}
+
+/// What outlives a change of the engine's record.
+struct Live {
+    in_flight: AtomicU32,
+    breaker: Mutex<Breaker>,
+}
+
+/// Counts one request of a replica for as long as it lives.
+pub struct InFlight(Arc<Replica>);
+
+/// Why a URL is not an engine's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("an engine's URL is http://host:port or https://host:port, without a path beyond a prefix")]
+pub struct UrlError;
+
+impl Replica {
+    pub fn enter(self: &Arc<Self>) -> InFlight {
+        self.live.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(self.clone())
+    }
+
+    pub fn in_flight(&self) -> u32 {
+        self.live.in_flight.load(Ordering::Relaxed)
+    }
+
+    pub fn breaker(&self) -> std::sync::MutexGuard<'_, Breaker> {
+        self.live.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The engine's URI for a path such as `/v1/chat/completions`.
+    pub fn uri(&self, path: &str) -> Result<http::Uri, http::Error> {
+        let prefix = self.base.path_and_query.as_ref().map_or("", |prefix| prefix.path().trim_end_matches('/'));
+        let mut uri = http::Uri::builder();
+        if let Some(scheme) = &self.base.scheme {
+            uri = uri.scheme(scheme.clone());
+        }
+        if let Some(authority) = &self.base.authority {
+            uri = uri.authority(authority.clone());
+        }
+        uri.path_and_query(format!("{prefix}{path}")).build()
+    }
+}
+
+impl InFlight {
+    /// How the request ended, for the replica's breaker.
+    pub fn report(self, report: routing::Report, now: u64) {
+        self.0.breaker().report(report, now);
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.live.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// All replicas by engine id.
+#[derive(Default)]
+pub struct Replicas {
+    by_id: Mutex<HashMap<EngineId, Arc<Replica>>>,
+}
+
+impl Replicas {
+    pub fn get(&self, engine: &Engine) -> Result<Arc<Replica>, UrlError> {
+        let mut by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
+        let live = match by_id.get(&engine.id) {
+            Some(replica) if replica.engine == *engine => return Ok(replica.clone()),
+            Some(replica) if replica.engine.url == engine.url => replica.live.clone(),
+            _ => Arc::new(Live { in_flight: AtomicU32::new(0), breaker: Mutex::new(Breaker::new()) }),
+        };
+        let uri: http::Uri = engine.url.parse().map_err(|_| UrlError)?;
+        let base = uri.into_parts();
+        if base.scheme.is_none() || base.authority.is_none() {
+            return Err(UrlError);
+        }
+        let authorization = match &engine.credential {
+            None => None,
+            Some(credential) => {
+                let mut value = http::HeaderValue::from_str(&format!("Bearer {credential}")).map_err(|_| UrlError)?;
+                value.set_sensitive(true);
+                Some(value)
+            }
+        };
+        let replica = Arc::new(Replica { engine: engine.clone(), base, authorization, live });
+        by_id.insert(engine.id, replica.clone());
+        Ok(replica)
+    }
+}

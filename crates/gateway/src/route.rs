@@ -1,0 +1,114 @@
+//! Stage three: which replica. Only replicas of permitted endpoints are looked at; then health, then load.
+//!
+//! A [`Routed`] is made only here and only from an [`Admitted`], and it is the only thing that the engine client takes:
+//! nothing is dispatched that policy did not permit.
+
+use crate::admit::Admitted;
+use crate::fields::EngineEdit;
+use crate::refusal::Refusal;
+use crate::replica::{InFlight, Replica};
+use crate::view::EndpointEntry;
+use bytes::Bytes;
+use routing::{ATTEMPTS_MAX, ReplicaView, choose};
+use std::sync::Arc;
+use types::Code;
+use types::receipt::ServedBy;
+use types::snapshot::EngineKind;
+
+/// One attempt at one replica.
+pub struct Routed {
+    pub(crate) replica: Arc<Replica>,
+    pub(crate) body: Bytes,
+    pub(crate) path: &'static str,
+    pub(crate) in_flight: InFlight,
+    served_by: ServedBy,
+    rules: Vec<String>,
+}
+
+/// What was tried so far, before the first token.
+#[derive(Default)]
+pub struct Attempts {
+    tried: Vec<usize>,
+    /// The last failure, answered when nothing is left to try.
+    pub last: Option<Refusal>,
+}
+
+impl Attempts {
+    /// The next attempt, or the refusal that ends the request.
+    pub fn next(&mut self, admitted: &Admitted) -> Result<Routed, Refusal> {
+        let gateway = admitted.obligation.gateway();
+        let now = gateway.clock.monotonic_millis();
+        if self.tried.len() >= ATTEMPTS_MAX || (!self.tried.is_empty() && !gateway.may_retry(now)) {
+            return Err(self.give_up());
+        }
+        let candidates: Vec<(&Arc<EndpointEntry>, &Vec<String>, &Arc<Replica>)> = admitted
+            .verdict
+            .permitted
+            .iter()
+            .flat_map(|(entry, rules)| entry.replicas.iter().map(move |replica| (entry, rules, replica)))
+            .collect();
+        let views: Vec<ReplicaView> = candidates
+            .iter()
+            .map(|(_, _, replica)| ReplicaView {
+                in_flight: replica.in_flight(),
+                available: replica.breaker().available(now),
+            })
+            .collect();
+        let mut random = [0; 8];
+        gateway.clock.random(&mut random);
+        let Some(place) = choose(&views, &self.tried, u64::from_le_bytes(random)) else { return Err(self.give_up()) };
+        self.tried.push(place);
+        let (entry, rules, replica) = candidates[place];
+        if !replica.breaker().try_pass(now) {
+            return self.next(admitted);
+        }
+        let engine = &replica.engine;
+        let edit = EngineEdit {
+            model_alias: engine.model_alias.as_deref(),
+            output_tokens_max: admitted.output_tokens_max,
+            cache_salt: (engine.kind == EngineKind::Vllm).then_some(admitted.obligation.key.cache_salt.as_str()),
+        };
+        Ok(Routed {
+            body: admitted.fields.for_engine(&admitted.body, &edit),
+            path: admitted.fields.operation.path(),
+            in_flight: replica.enter(),
+            served_by: served_by(entry, replica),
+            rules: rules.clone(),
+            replica: replica.clone(),
+        })
+    }
+
+    fn give_up(&mut self) -> Refusal {
+        self.last.take().unwrap_or_else(|| {
+            Refusal::new(
+                Code::ReplicaUnavailable,
+                "policy permits an endpoint for this request, but none of its replicas can take it now: try again",
+            )
+            .retry_after(1)
+        })
+    }
+}
+
+impl Routed {
+    /// Names the place and the rules in the receipt that is being written.
+    pub fn note(&self, admitted: &mut Admitted) {
+        admitted.obligation.served_by = Some(self.served_by.clone());
+        admitted.obligation.policy = Some((true, self.rules.clone()));
+    }
+}
+
+fn served_by(entry: &EndpointEntry, replica: &Replica) -> ServedBy {
+    let facts = &entry.endpoint.facts;
+    ServedBy {
+        endpoint: entry.endpoint.id,
+        weights: entry.endpoint.weights.clone(),
+        provider: facts.provider.clone(),
+        jurisdiction: facts.jurisdiction,
+        operator: facts.operator.clone(),
+        site: facts.site.clone(),
+        country: facts.country,
+        machine: replica.engine.id.to_string(),
+        retention: facts.retention,
+        attestation: facts.attestation.clone(),
+    }
+}

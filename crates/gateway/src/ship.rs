@@ -1,0 +1,185 @@
+//! Brings receipts from the journal into the store, in order, and lets the journal forget what is safe elsewhere.
+//!
+//! Shipping is idempotent on (incarnation, journal sequence), so a crash anywhere repeats and changes nothing. A
+//! different receipt for the same place is a fork: shipping stops, readiness goes, a person must look. A segment is
+//! released only when its receipts are in the store, a checkpoint covers them, and no open intent stands in it.
+
+use crate::gateway::Gateway;
+use crate::record::{FixedReceipt, Record, decode};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use store::{ShipError, ShippedReceipt};
+use tokio::time::Instant;
+use types::{IncarnationId, ReceiptId};
+
+/// Records read at once; at 2 KB each, two megabytes.
+const BATCH_MAX: usize = 1_024;
+
+/// How long to wait before a store that failed is asked again.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+
+/// How often the journal is told what it may forget.
+const RELEASE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A receipt as the store's row.
+pub fn row(receipt: FixedReceipt, journal_seq: u64) -> ShippedReceipt {
+    ShippedReceipt {
+        id: receipt.id,
+        tenant: receipt.tenant,
+        project: receipt.project,
+        key: receipt.key,
+        inc: receipt.inc,
+        journal_seq,
+        chain_seq: receipt.chain_seq,
+        received_at: receipt.received_at,
+        month: receipt.received_at.month(),
+        cost: receipt.cost,
+        outcome: receipt.outcome.as_str().to_owned(),
+        leaf: ledger::receipt::leaf(&receipt.signing_input).0,
+        signing_input: receipt.signing_input,
+    }
+}
+
+/// Runs until the journal is closed and everything durable is shipped, or until a fork.
+pub async fn run(gateway: Arc<Gateway>) {
+    let mut reader = gateway.journal.reader();
+    let mut places = Places::default();
+    let mut released_at = Instant::now();
+    loop {
+        let records = match reader.next_batch(BATCH_MAX).await {
+            Ok(records) if records.is_empty() => return,
+            Ok(records) => records,
+            Err(error) => {
+                tracing::error!(%error, "the journal cannot be read back: shipping stops");
+                gateway.forked.store(true, Ordering::Relaxed);
+                return;
+            }
+        };
+        let mut rows = Vec::with_capacity(records.len());
+        let mut ours = 0;
+        for record in records {
+            let place = (record.incarnation, record.seq);
+            match decode(&record.payload) {
+                Ok(Record::Intent(intent)) => places.open(intent.draft.jti),
+                Ok(Record::Watermark(_)) => {}
+                Ok(Record::Receipt(receipt)) => {
+                    places.close(receipt.id);
+                    ours += u64::from(receipt.inc == gateway.incarnation);
+                    rows.push(row(receipt, record.seq));
+                }
+                Err(error) => tracing::error!(%error, seq = record.seq, "a journal record was skipped"),
+            }
+            places.read(place);
+        }
+        if !ship(&gateway, &rows).await {
+            return;
+        }
+        gateway.metrics.shipped.inc_by(rows.len() as u64);
+        gateway.shipped.send_modify(|count| *count += ours);
+        if released_at.elapsed() >= RELEASE_INTERVAL {
+            released_at = Instant::now();
+            release(&gateway, &places).await;
+        }
+    }
+}
+
+/// Ships until the store has taken it. False: a fork.
+async fn ship(gateway: &Gateway, rows: &[ShippedReceipt]) -> bool {
+    loop {
+        match gateway.store.ship(rows).await {
+            Ok(_) => return true,
+            Err(ShipError::Store(error)) => {
+                tracing::warn!(%error, "receipts could not be shipped; they stay in the journal and are tried again");
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+            Err(fork @ ShipError::Fork { .. }) => {
+                tracing::error!(%fork, "FORK: shipping stops and no request is admitted until a person has looked");
+                gateway.forked.store(true, Ordering::Relaxed);
+                return false;
+            }
+        }
+    }
+}
+
+async fn release(gateway: &Gateway, places: &Places) {
+    let Some((incarnation, seq)) = places.safe() else { return };
+    match gateway.store.sealed_through(IncarnationId(u128::from_be_bytes(incarnation)), seq).await {
+        Ok(true) => gateway.journal.release(incarnation, seq),
+        Ok(false) => {}
+        Err(error) => tracing::debug!(%error, "whether receipts are sealed cannot be told now"),
+    }
+}
+
+type Place = ([u8; 16], u64);
+
+/// Which records have been read, and which intents among them are open.
+#[derive(Default)]
+struct Places {
+    /// Records read so far, and the last of them.
+    count: u64,
+    last: Option<Place>,
+    /// For each open intent, the record before it.
+    open: BTreeMap<u64, Option<Place>>,
+    by_id: HashMap<ReceiptId, u64>,
+}
+
+impl Places {
+    fn open(&mut self, id: ReceiptId) {
+        // A second attempt writes a second intent: the first one's place counts.
+        if !self.by_id.contains_key(&id) {
+            self.by_id.insert(id, self.count);
+            self.open.insert(self.count, self.last);
+        }
+    }
+
+    fn close(&mut self, id: ReceiptId) {
+        if let Some(count) = self.by_id.remove(&id) {
+            self.open.remove(&count);
+        }
+    }
+
+    fn read(&mut self, place: Place) {
+        self.count += 1;
+        self.last = Some(place);
+    }
+
+    /// The newest record up to which nothing is needed any more.
+    fn safe(&self) -> Option<Place> {
+        match self.open.first_key_value() {
+            Some((_, before)) => *before,
+            None => self.last,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_from_an_open_intent_on_is_released() {
+        let mut places = Places::default();
+        let place = |seq| ([0; 16], seq);
+        assert_eq!(places.safe(), None);
+        for seq in 1..=5 {
+            match seq {
+                2 => places.open(ReceiptId(2)),
+                3 => places.open(ReceiptId(3)),
+                5 => places.close(ReceiptId(2)),
+                _ => {}
+            }
+            places.read(place(seq));
+            let expect = match seq {
+                1 => 1,
+                5 => 2,
+                _ => 1,
+            };
+            assert_eq!(places.safe(), Some(place(expect)), "after {seq}");
+        }
+        places.close(ReceiptId(3));
+        places.read(place(6));
+        assert_eq!(places.safe(), Some(place(6)));
+    }
+}

@@ -1,0 +1,218 @@
+//! The snapshot as the gateway reads it: indexed, policy compiled, keys decoded. Immutable; a new snapshot makes a new
+//! view and is swapped in whole, so a request sees one version from its first byte to its last.
+//!
+//! What moves (scopes, replicas) is not in here but referenced from here, and survives the swap.
+
+use crate::replica::{Replica, Replicas};
+use crate::scope::{Scope, ScopeId, Scopes};
+use policy::{Bundle, Decision, Question};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use types::snapshot::{Endpoint, Key, Price, Project};
+use types::{Country, DataClass, KeyId, MicroEur, Month, Snapshot, TenantId};
+
+pub struct View {
+    pub version: u64,
+    pub site: String,
+    pub policy: Bundle,
+    pub price_book: types::snapshot::PriceBook,
+    pub price_book_digest: String,
+    keys: HashMap<KeyId, Arc<KeyEntry>>,
+    /// By name, sorted for `/v1/models`.
+    models: std::collections::BTreeMap<String, ModelEntry>,
+    verdicts: RwLock<HashMap<(KeyId, DataClass, u32), Arc<Verdict>>>,
+}
+
+/// A key with everything that admission reads about its owner.
+pub struct KeyEntry {
+    pub key: Key,
+    pub secret_hash: [u8; 32],
+    pub project: Project,
+    pub tenant: TenantId,
+    pub commitment_key: aws_lc_rs::hmac::Key,
+    /// One per tenant, so that no tenant can time another's prefix cache; unlinkable to the tenant's id.
+    pub cache_salt: String,
+    pub scope_tenant: Arc<Scope>,
+    pub scope_project: Arc<Scope>,
+    pub scope_key: Arc<Scope>,
+}
+
+pub struct ModelEntry {
+    index: u32,
+    pub name: String,
+    pub endpoints: Vec<Arc<EndpointEntry>>,
+}
+
+pub struct EndpointEntry {
+    pub endpoint: Endpoint,
+    pub replicas: Vec<Arc<Replica>>,
+}
+
+/// What policy says of one key, class and model: decided once per snapshot.
+pub struct Verdict {
+    /// Endpoints that may serve it, each with the rules that permit.
+    pub permitted: Vec<(Arc<EndpointEntry>, Vec<String>)>,
+    /// Why the others may not.
+    pub refused: Vec<(Arc<EndpointEntry>, Decision)>,
+}
+
+/// Why a snapshot cannot be served. The old view stays; the operator sees it in the log and in readiness.
+#[derive(Debug, thiserror::Error)]
+pub enum ViewError {
+    #[error("the policy bundle of snapshot {version} does not compile: {source}")]
+    Policy { version: u64, source: policy::PolicyError },
+    #[error("snapshot {version} is damaged: {what}")]
+    Damaged { version: u64, what: String },
+}
+
+/// What outlives a snapshot.
+#[derive(Default)]
+pub struct Moving {
+    pub scopes: Scopes,
+    pub replicas: Replicas,
+}
+
+/// Where a new scope's spent money of this month comes from.
+pub type SpentBefore<'a> = &'a dyn Fn(ScopeId) -> MicroEur;
+
+impl View {
+    pub fn build(
+        snapshot: Snapshot,
+        moving: &Moving,
+        pepper: &aws_lc_rs::hmac::Key,
+        month: Month,
+        spent: SpentBefore<'_>,
+        now: u64,
+    ) -> Result<View, ViewError> {
+        let version = snapshot.version;
+        let damaged = |what: String| ViewError::Damaged { version, what };
+        let policy = Bundle::compile(&snapshot.rules).map_err(|source| ViewError::Policy { version, source })?;
+        let tenants: HashMap<_, _> = snapshot.tenants.into_iter().map(|tenant| (tenant.id, tenant)).collect();
+        let projects: HashMap<_, _> = snapshot.projects.into_iter().map(|project| (project.id, project)).collect();
+        let mut keys = HashMap::with_capacity(snapshot.keys.len());
+        for key in snapshot.keys {
+            let project =
+                projects.get(&key.project).ok_or_else(|| damaged(format!("key {} has no project", key.id)))?.clone();
+            let tenant =
+                tenants.get(&project.tenant).ok_or_else(|| damaged(format!("project {} has no tenant", project.id)))?;
+            let scope = |id| moving.scopes.get(id, month, || spent(id));
+            let scope_tenant = scope(ScopeId::Tenant(tenant.id));
+            scope_tenant.set_limits(tenant.budget, Default::default(), now);
+            let scope_project = scope(ScopeId::Project(project.id));
+            scope_project.set_limits(project.budget, project.limits, now);
+            let scope_key = scope(ScopeId::Key(key.id));
+            scope_key.set_limits(key.budget, key.limits, now);
+            let secret_hash = unhex(&key.secret_hash).ok_or_else(|| damaged(format!("the hash of key {}", key.id)))?;
+            let commitment = unhex(&project.commitment_key)
+                .ok_or_else(|| damaged(format!("the commitment key of project {}", project.id)))?;
+            let entry = KeyEntry {
+                secret_hash,
+                tenant: tenant.id,
+                commitment_key: aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &commitment),
+                cache_salt: cache_salt(pepper, tenant.id),
+                scope_tenant,
+                scope_project,
+                scope_key,
+                project,
+                key,
+            };
+            keys.insert(entry.key.id, Arc::new(entry));
+        }
+        let mut replicas_by_endpoint: HashMap<_, Vec<_>> = HashMap::new();
+        for engine in snapshot.engines {
+            if !engine.cordoned {
+                let replica = moving
+                    .replicas
+                    .get(&engine)
+                    .map_err(|error| damaged(format!("the URL of engine {}: {error}", engine.id)))?;
+                replicas_by_endpoint.entry(engine.endpoint).or_default().push(replica);
+            }
+        }
+        let mut models = std::collections::BTreeMap::new();
+        for endpoint in snapshot.endpoints {
+            let index = models.len() as u32;
+            let replicas = replicas_by_endpoint.remove(&endpoint.id).unwrap_or_default();
+            models
+                .entry(endpoint.model.clone())
+                .or_insert_with(|| ModelEntry { index, name: endpoint.model.clone(), endpoints: Vec::new() })
+                .endpoints
+                .push(Arc::new(EndpointEntry { endpoint, replicas }));
+        }
+        Ok(View {
+            version,
+            site: snapshot.site,
+            policy,
+            price_book_digest: metering::digest(&snapshot.price_book),
+            price_book: snapshot.price_book,
+            keys,
+            models,
+            verdicts: RwLock::default(),
+        })
+    }
+
+    pub fn key(&self, id: KeyId) -> Option<&Arc<KeyEntry>> {
+        self.keys.get(&id)
+    }
+
+    pub fn model(&self, name: &str) -> Option<&ModelEntry> {
+        self.models.get(name)
+    }
+
+    pub fn models(&self) -> impl Iterator<Item = &ModelEntry> {
+        self.models.values()
+    }
+
+    pub fn price(&self, model: &str) -> Option<&Price> {
+        metering::price_for(&self.price_book, model)
+    }
+
+    /// Which endpoints of a model may serve this key's data of this class. Decisions depend on nothing else, so each is
+    /// made once per snapshot; there are keys x 4 classes x models of them at most.
+    pub fn verdict(&self, key: &KeyEntry, class: DataClass, model: &ModelEntry) -> Arc<Verdict> {
+        let place = (key.key.id, class, model.index);
+        if let Some(verdict) = self.verdicts.read().unwrap_or_else(PoisonError::into_inner).get(&place) {
+            return verdict.clone();
+        }
+        let mut verdict = Verdict { permitted: Vec::new(), refused: Vec::new() };
+        for entry in &model.endpoints {
+            let decision = self.policy.decide(&question(key, class, key.project.country, &entry.endpoint));
+            if decision.permit {
+                verdict.permitted.push((entry.clone(), decision.rules));
+            } else {
+                verdict.refused.push((entry.clone(), decision));
+            }
+        }
+        let verdict = Arc::new(verdict);
+        self.verdicts.write().unwrap_or_else(PoisonError::into_inner).insert(place, verdict.clone());
+        verdict
+    }
+}
+
+fn question<'a>(key: &KeyEntry, class: DataClass, country: Option<Country>, endpoint: &'a Endpoint) -> Question<'a> {
+    Question {
+        tenant: key.tenant,
+        project: key.project.id,
+        key: key.key.id,
+        class,
+        country,
+        model: &endpoint.model,
+        endpoint: endpoint.id,
+        facts: &endpoint.facts,
+    }
+}
+
+fn cache_salt(pepper: &aws_lc_rs::hmac::Key, tenant: TenantId) -> String {
+    let tag = aws_lc_rs::hmac::sign(pepper, format!("cache-salt/{tenant}").as_bytes());
+    tag.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (place, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * place..2 * place + 2], 16).ok()?;
+    }
+    Some(bytes)
+}

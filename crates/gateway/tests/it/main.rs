@@ -1,0 +1,12 @@
+//! The gateway against scripted engines, a real journal, a real SQLite and real sockets.
+//!
+//! Every test ends in [`world::World::receipts`], which stops the gateway and checks the journal's invariant: each
+//! admitted request has exactly one receipt, chains are gapless.
+
+mod answers;
+mod clients;
+mod engines;
+mod money;
+mod recovery;
+mod refusals;
+mod world;

@@ -1,0 +1,307 @@
+//! One gateway with its engines, tenants and keys, all on loopback and in a temporary folder.
+
+use bytes::Bytes;
+use gateway::listen::{Lanes, start};
+use gateway::{Gateway, Limits, Parts, SystemClock};
+use http::{HeaderMap, Method, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use ledger::key::SigningKey;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use store::tiles::TileFiles;
+use store::{ReceiptFilter, Store};
+use types::snapshot::*;
+use types::*;
+
+pub const MODEL: &str = "scripted";
+const PEPPER: [u8; 32] = [7; 32];
+const SECRET: &str = "abcdefghjkmnpqrstvwxyz0123456789abcdefghjkmnpqrstvwx";
+
+/// What a test may set; everything else is the same in all.
+pub struct Setup {
+    pub snapshot: Snapshot,
+    pub limits: Limits,
+}
+
+pub const TENANT: TenantId = TenantId(1);
+pub const OTHER_TENANT: TenantId = TenantId(2);
+pub const PROJECT: ProjectId = ProjectId(11);
+pub const OTHER_PROJECT: ProjectId = ProjectId(12);
+pub const KEY: KeyId = KeyId(21);
+pub const OTHER_KEY: KeyId = KeyId(22);
+
+impl Setup {
+    /// Two tenants with a project and a key each; engines are added.
+    pub fn new() -> Self {
+        let tenant = |id| Tenant { id, name: id.to_string(), budget: None };
+        let project = |id, tenant| Project {
+            id,
+            tenant,
+            name: "p".to_owned(),
+            class: DataClass::Internal,
+            country: None,
+            budget: None,
+            limits: types::snapshot::Limits::default(),
+            commitment_key: "11".repeat(32),
+        };
+        let key = |id, project| Key {
+            id,
+            project,
+            name: "k".to_owned(),
+            secret_hash: secret_hash(SECRET),
+            revoked: false,
+            expires_at: None,
+            budget: None,
+            limits: types::snapshot::Limits::default(),
+        };
+        let price = Price {
+            model: "*".to_owned(),
+            input: MicroEur(500_000),
+            cached_input: MicroEur(100_000),
+            output: MicroEur(2_000_000),
+        };
+        Setup {
+            snapshot: Snapshot {
+                version: 1,
+                site: "test".to_owned(),
+                tenants: vec![tenant(TENANT), tenant(OTHER_TENANT)],
+                projects: vec![project(PROJECT, TENANT), project(OTHER_PROJECT, OTHER_TENANT)],
+                keys: vec![key(KEY, PROJECT), key(OTHER_KEY, OTHER_PROJECT)],
+                endpoints: Vec::new(),
+                engines: Vec::new(),
+                rules: Vec::new(),
+                price_book: PriceBook { version: 1, prices: vec![price] },
+            },
+            limits: Limits::default(),
+        }
+    }
+
+    /// Adds an engine; equal countries share an endpoint.
+    pub fn engine(mut self, url: &str, country: &str) -> Self {
+        let country: Country = country.parse().unwrap();
+        let known = self.snapshot.endpoints.iter().find(|endpoint| endpoint.facts.country == country);
+        let endpoint = match known {
+            Some(endpoint) => endpoint.id,
+            None => {
+                let id = EndpointId(31 + self.snapshot.endpoints.len() as u128);
+                self.snapshot.endpoints.push(Endpoint {
+                    id,
+                    model: MODEL.to_owned(),
+                    facts: EndpointFacts {
+                        country,
+                        site: format!("site-{country}"),
+                        operator: "operator".to_owned(),
+                        provider: "provider".to_owned(),
+                        jurisdiction: country,
+                        retention: Retention::None,
+                        attestation: "none".to_owned(),
+                    },
+                    weights: None,
+                    context_length: 8_192,
+                    output_tokens_max: 64,
+                    created_at: UnixMillis(0),
+                });
+                id
+            }
+        };
+        self.snapshot.engines.push(Engine {
+            id: EngineId(41 + self.snapshot.engines.len() as u128),
+            endpoint,
+            url: url.to_owned(),
+            kind: EngineKind::Openai,
+            model_alias: None,
+            credential: None,
+            cordoned: false,
+        });
+        self
+    }
+
+    pub fn edit(mut self, edit: impl FnOnce(&mut Snapshot)) -> Self {
+        edit(&mut self.snapshot);
+        self
+    }
+
+    pub fn limits(mut self, edit: impl FnOnce(&mut Limits)) -> Self {
+        edit(&mut self.limits);
+        self
+    }
+
+    pub async fn start(self) -> World {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        self.start_in(folder).await
+    }
+
+    /// Starts in a folder that an earlier world left.
+    pub async fn start_in(self, folder: Arc<tempfile::TempDir>) -> World {
+        let store = Store::open(&format!("sqlite://{}", folder.path().join("db").display())).await.unwrap();
+        let tiles = TileFiles::open(folder.path().join("log")).unwrap();
+        let gateway = Gateway::open(Parts {
+            name: "test".to_owned(),
+            journal_dir: journal_dir(&folder),
+            journal: journal::Options { segment_bytes: 1 << 20, low_water_bytes: 0, ..Default::default() },
+            store: store.clone(),
+            tiles,
+            receipt_key: Arc::new(SigningKey::from_seed(&[3; 32]).unwrap()),
+            pepper: PEPPER,
+            clock: Arc::new(SystemClock::start()),
+            limits: self.limits,
+            snapshot: self.snapshot,
+        })
+        .await
+        .unwrap();
+        let shipper = tokio::spawn(gateway::ship(gateway.clone()));
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let fallback: gateway::listen::Fallback = Arc::new(|_| {
+            Box::pin(async { Response::new(gateway::listen::foreign(Full::new(Bytes::from_static(b"fallback")))) })
+        });
+        let lanes = start(gateway.clone(), listener, 1, tokio::runtime::Handle::current(), fallback).unwrap();
+        let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new()).build_http();
+        World { folder, store, gateway, shipper, lanes, url, client }
+    }
+}
+
+fn journal_dir(folder: &tempfile::TempDir) -> PathBuf {
+    let dir = folder.path().join("journal");
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+fn secret_hash(secret: &str) -> String {
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &PEPPER);
+    ledger::hash::hex(aws_lc_rs::hmac::sign(&key, secret.as_bytes()).as_ref())
+}
+
+pub fn bearer(key: KeyId) -> String {
+    format!("Bearer hk_{}_{SECRET}", key.digits())
+}
+
+pub struct World {
+    pub folder: Arc<tempfile::TempDir>,
+    pub store: Store,
+    pub gateway: Arc<Gateway>,
+    shipper: tokio::task::JoinHandle<()>,
+    lanes: Lanes,
+    pub url: String,
+    pub client: hyper_util::client::legacy::Client<hyper_util::client::legacy::connect::HttpConnector, Full<Bytes>>,
+}
+
+/// A response, read whole.
+pub struct Reply {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Reply {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {:?}", self.body))
+    }
+
+    pub fn code(&self) -> String {
+        self.json()["error"]["code"].as_str().unwrap_or_default().to_owned()
+    }
+
+    pub fn receipt(&self) -> String {
+        self.headers.get("hoheit-receipt").expect("a receipt").to_str().unwrap().to_owned()
+    }
+
+    /// The data of a stream's events.
+    pub fn events(&self) -> Vec<String> {
+        let text = std::str::from_utf8(&self.body).unwrap();
+        text.split("\n\n").filter_map(|event| event.strip_prefix("data: ")).map(str::to_owned).collect()
+    }
+}
+
+pub fn chat(more: Value) -> Value {
+    let mut body = json!({"model": MODEL, "messages": [{"role": "user", "content": "hello there"}]});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body
+}
+
+impl World {
+    pub fn request(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Bytes) -> Request<Full<Bytes>> {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(Full::new(body)).unwrap()
+    }
+
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Response<Incoming> {
+        self.client.request(request).await.unwrap()
+    }
+
+    pub async fn read(response: Response<Incoming>) -> Reply {
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Reply { status: head.status.as_u16(), headers: head.headers, body }
+    }
+
+    pub async fn post_with(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Reply {
+        Self::read(self.send(self.request(Method::POST, path, headers, body.into())).await).await
+    }
+
+    /// A chat request with the first tenant's key.
+    pub async fn chat(&self, more: Value) -> Reply {
+        self.post_with("/v1/chat/completions", &[("authorization", &bearer(KEY))], chat(more).to_string()).await
+    }
+
+    pub async fn get(&self, path: &str, key: KeyId) -> Reply {
+        let request = self.request(Method::GET, path, &[("authorization", &bearer(key))], Bytes::new());
+        Self::read(self.send(request).await).await
+    }
+
+    /// Waits until every request is closed, ships, and returns all receipts in the order of their chains.
+    pub async fn settle(&self) -> Vec<ReceiptClaims> {
+        while self.gateway.open_requests() > 0 {
+            tokio::task::yield_now().await;
+        }
+        self.gateway.wait_shipped().await;
+        let mut claims = Vec::new();
+        for tenant in [TENANT, OTHER_TENANT] {
+            let filter = ReceiptFilter { tenant, project: None, after: None, limit: 10_000 };
+            for row in self.store.receipts(&filter).await.unwrap() {
+                claims.push(ledger::receipt::claims_of(&row.signing_input).unwrap());
+            }
+        }
+        claims.sort_by_key(|claims| (claims.sub, claims.inc, claims.seq));
+        assert_gapless(&claims);
+        claims
+    }
+
+    /// Stops cleanly and returns all receipts.
+    pub async fn receipts(self) -> Vec<ReceiptClaims> {
+        let claims = self.settle().await;
+        self.stop().await;
+        claims
+    }
+
+    /// Stops cleanly.
+    pub async fn stop(self) {
+        self.gateway.drain();
+        let lanes = self.lanes;
+        tokio::task::spawn_blocking(move || lanes.stop()).await.unwrap();
+        let gateway = self.gateway.clone();
+        tokio::task::spawn_blocking(move || gateway.close_journal()).await.unwrap();
+        self.shipper.await.unwrap();
+        self.store.close().await;
+    }
+}
+
+/// Exactly one receipt per id; chains count from 1 and each names the one before.
+fn assert_gapless(claims: &[ReceiptClaims]) {
+    let mut ids: Vec<_> = claims.iter().map(|claims| claims.jti).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), claims.len(), "a request has two receipts");
+    let mut next: BTreeMap<_, u64> = BTreeMap::new();
+    for receipt in claims {
+        let seq = next.entry((receipt.sub, receipt.inc)).or_insert(1);
+        assert_eq!(receipt.seq, *seq, "a gap in the chain of {}", receipt.sub);
+        *seq += 1;
+    }
+}
