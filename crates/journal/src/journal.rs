@@ -23,8 +23,7 @@ use crate::writer::Writer;
 /// A segment holds at least its header and a few records, else every append would begin a new one.
 const SEGMENT_BYTES_MIN: u64 = 2 * HEADER_BYTES as u64;
 
-/// An open journal; clones share it. When the last clone goes, what was appended is still written, in the background;
-/// [`Journal::close`] waits for that.
+/// An open journal; clones share it. When the last clone goes, it closes as [`Journal::close`] does.
 #[derive(Clone)]
 pub struct Journal {
     handle: Arc<Handle>,
@@ -45,11 +44,22 @@ impl Handle {
         self.shared.begin_close();
         self.keeper.begin_close();
     }
+
+    fn join(&self) {
+        let mut threads = lock(&self.threads);
+        // A wake-up may drop the task that holds the last clone, on the writer's own thread: that one cannot wait.
+        let own = threads.iter().any(|it| it.thread().id() == thread::current().id());
+        for thread in threads.drain(..).filter(|_| !own) {
+            // A panic in it was already reported as the journal's failure.
+            let _ = thread.join();
+        }
+    }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
         self.begin_close();
+        self.join();
     }
 }
 
@@ -154,10 +164,7 @@ impl Journal {
     /// longer only while the disk is slow. Does not wait for a full disk to have room again.
     pub fn close(self) -> Result<(), CloseError> {
         self.handle.begin_close();
-        for thread in std::mem::take(&mut *lock(&self.handle.threads)) {
-            // A panic in it was already reported as the journal's failure.
-            let _ = thread.join();
-        }
+        self.handle.join();
         match self.handle.shared.lost() {
             0 => Ok(()),
             lost => Err(CloseError { lost }),
@@ -193,8 +200,9 @@ fn watched(name: &'static str, shared: &Shared, on_fatal: &OnFatal, work: impl F
             source: io::Error::other("see the message above"),
         })
     });
-    if let Err(fatal) = outcome {
-        shared.fail();
+    if let Err(fatal) = outcome
+        && shared.fail()
+    {
         tracing::error!(error = %fatal, "journal: disk failed");
         on_fatal(&fatal);
     }

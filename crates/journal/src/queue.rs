@@ -163,12 +163,13 @@ impl Shared {
         self.filled.notify_one();
     }
 
-    /// The disk failed: from the return of this on nothing is taken or acknowledged.
-    pub(crate) fn fail(&self) {
+    /// The disk failed: from the return of this on nothing is taken or acknowledged. True for the first who says so.
+    pub(crate) fn fail(&self) -> bool {
         let (queue, waiting) = (lock(&self.queue), lock(&self.waiting));
-        self.move_to(State::Failed);
+        let first = self.move_to(State::Failed) != State::Failed as u8;
         drop((queue, waiting));
         self.filled.notify_one();
+        first
     }
 
     /// The writer is gone: tells those who still wait.
@@ -182,9 +183,9 @@ impl Shared {
         woken.into_iter().flatten().for_each(Waker::wake);
     }
 
-    /// States only go forward: open, closing, closed; failed stays.
-    fn move_to(&self, state: State) {
-        self.state.fetch_max(state as u8, Ordering::AcqRel);
+    /// States only go forward: open, closing, closed; failed stays. What it was before.
+    fn move_to(&self, state: State) -> u8 {
+        self.state.fetch_max(state as u8, Ordering::AcqRel)
     }
 
     /// How many records were taken that never became durable; the answer is final once the journal has ended.

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use crate::disk::write_all_at;
 use crate::error::Fatal;
 use crate::keeper::Keeper;
-use crate::queue::{Batch, Shared, lock};
+use crate::queue::{Batch, Shared, State, lock};
 use crate::record::{Draft, Hash, OVERHEAD_BYTES};
 use crate::segment::{Index, Prepared, Segment};
 
@@ -64,7 +64,10 @@ impl Writer {
             }
             emptied = records;
         }
-        self.trim()
+        match self.shared.state() {
+            State::Failed => Ok(()),
+            _ => self.trim(),
+        }
     }
 
     /// How many records one write may take.
