@@ -9,7 +9,7 @@ use ledger::tree::{
     verify_inclusion,
 };
 use proptest::prelude::*;
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 use std::convert::Infallible;
 
 const SIZE_MAX: u64 = 300;
