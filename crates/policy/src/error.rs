@@ -14,6 +14,8 @@ pub enum Problem {
     Doubled,
     /// The text is longer than [`crate::rule::RULE_BYTES_MAX`].
     TooLong,
+    /// Brackets or operators beyond [`crate::shape`]'s limits.
+    TooDeep,
     /// One owner has more than [`crate::rule::RULES_PER_OWNER_MAX`] rules.
     TooMany,
     /// It is not Cedar.
@@ -86,7 +88,7 @@ impl PolicyError {
     pub(crate) fn cedar(rule: &str, text: &str, problem: Problem, error: &DetailedError, hint: &str) -> PolicyError {
         let message = error.message.strip_prefix(&format!("for policy `{rule}`, ")).unwrap_or(&error.message);
         let hint = match &error.help {
-            Some(help) => format!("{}. {hint}", capital(help)),
+            Some(help) => format!("{} {hint}", sentence(help)),
             None => hint.to_owned(),
         };
         let place = error.source_locations.first().map(|label| Place::of(text, label.loc.start));
@@ -94,10 +96,11 @@ impl PolicyError {
     }
 }
 
-fn capital(text: &str) -> String {
-    let text = text.trim_end_matches('.');
+/// With a capital and an end.
+pub(crate) fn sentence(text: &str) -> String {
     let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+    let text: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
+    if text.ends_with(['.', '?', '!']) { text } else { format!("{text}.") }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //!
 //! - [`base`]: the rules that ship, in `rules/*.cedar`, readable and commented.
 //! - [`rule`]: what is checked when a rule is written: shape, schema, and words that could never match.
+//! - [`shape`]: how deep a rule may be, so that none overflows a stack.
 //! - [`bundle`]: all rules compiled, their digest, and the decision.
 //! - [`control`]: roles and actions of the control API.
 //!
@@ -22,6 +23,7 @@ pub mod control;
 mod error;
 mod question;
 pub mod rule;
+pub mod shape;
 mod words;
 
 pub use base::base_rules;

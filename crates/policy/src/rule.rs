@@ -6,11 +6,13 @@
 
 use crate::base::BASE;
 use crate::question::SCHEMA;
+use crate::shape::{self, NESTING_MAX, STEPS_MAX};
 use crate::words;
 use crate::{PolicyError, Problem};
 use cedar_policy::ffi::DetailedError;
 use cedar_policy::{Effect, Policy, PolicyId, PolicySet, ValidationMode, ValidationWarning, Validator};
 use std::str::FromStr;
+use std::sync::LazyLock;
 use types::TenantId;
 
 /// One policy of 400 lines at 40 bytes. A rule is one thought; longer ones are several.
@@ -31,7 +33,9 @@ pub const NO_PERMIT: &str = "no-permit";
 pub const RULE_ERROR: &str = "rule-error";
 
 const HINT_WORDS: &str = "A rule may use principal (in Project::\"prj_…\" or Tenant::\"ten_…\"), action, resource.model, \
-     .country, .site, .operator, .provider, .jurisdiction, .retention, .attestation, context.class and context.class_level";
+     .country, .site, .operator, .provider, .jurisdiction, .retention, .attestation, context.class and context.class_level.";
+
+static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| Validator::new(SCHEMA.clone()));
 
 /// Checks one rule as its owner would write it; none is the operator. Whether its name is free shows when the bundle
 /// is compiled.
@@ -63,6 +67,15 @@ pub(crate) fn parse_any(owner: Option<TenantId>, name: &str, text: &str) -> Resu
     if text.len() > RULE_BYTES_MAX {
         let what = format!("the text has {} bytes, the limit is {RULE_BYTES_MAX}", text.len());
         return refuse(Problem::TooLong, &what, "Split it into several rules.");
+    }
+    let shape = shape::measure(text);
+    if shape.nesting > NESTING_MAX || shape.steps > STEPS_MAX {
+        let what = format!(
+            "it has {} brackets within brackets and {} operators, the limits are {NESTING_MAX} and {STEPS_MAX}",
+            shape.nesting, shape.steps
+        );
+        let hint = "Write [\"a\", \"b\"].contains(resource.site) instead of many ||, or split it into several rules.";
+        return refuse(Problem::TooDeep, &what, hint);
     }
     let set = PolicySet::from_str(text).map_err(|error| {
         PolicyError::cedar(
@@ -115,7 +128,7 @@ fn check_name(name: &str) -> Result<(), PolicyError> {
 fn validate(name: &str, text: &str, policy: &Policy) -> Result<(), PolicyError> {
     let set = PolicySet::from_policies([policy.clone()])
         .map_err(|error| PolicyError::new(name, Problem::NotOne, error.to_string(), "Write one static policy."))?;
-    let result = Validator::new(SCHEMA.clone()).validate(&set, ValidationMode::Strict);
+    let result = VALIDATOR.validate(&set, ValidationMode::Strict);
     if let Some(error) = result.validation_errors().next() {
         return Err(PolicyError::cedar(name, text, Problem::Schema, &DetailedError::from(error), HINT_WORDS));
     }

@@ -5,7 +5,7 @@
 //! What it is not: no proof that a rule matches something. It looks at literals that are compared with a fact whose
 //! values are known, and at ids. Patterns (`like`) are left alone.
 
-use crate::error::Place;
+use crate::error::{Place, sentence};
 use crate::{PolicyError, Problem};
 use cedar_policy::Policy;
 use serde_json::Value;
@@ -46,7 +46,7 @@ pub(crate) fn check(owner: Option<TenantId>, name: &str, text: &str, policy: &Po
             let shown = literal.to_string();
             let place = find(text, literal.as_str().unwrap_or(&shown));
             let what = format!("{word} is never {shown}");
-            Err(PolicyError::new(name, Problem::Never, what, format!("{expect}.")).at(place))
+            Err(PolicyError::new(name, Problem::Never, what, expect).at(place))
         }
     })
 }
@@ -55,20 +55,15 @@ pub(crate) fn check(owner: Option<TenantId>, name: &str, text: &str, policy: &Po
 fn mismatch(word: &str, literal: &Value) -> Option<String> {
     let text = literal.as_str().unwrap_or_default();
     match word {
-        "resource.country" | "resource.jurisdiction" => Country::from_str(text).err().map(|e| capital(&e.to_string())),
-        "resource.retention" => Retention::from_str(text).err().map(|e| capital(&e.to_string())),
-        "context.class" => DataClass::from_str(text).err().map(|e| capital(&e.to_string())),
+        "resource.country" | "resource.jurisdiction" => Country::from_str(text).err().map(|e| sentence(&e.to_string())),
+        "resource.retention" => Retention::from_str(text).err().map(|e| sentence(&e.to_string())),
+        "context.class" => DataClass::from_str(text).err().map(|e| sentence(&e.to_string())),
         "context.class_level" => match literal.as_i64() {
             Some(0..=3) => None,
-            _ => Some("Levels are 0 public, 1 internal, 2 confidential and 3 secret".to_owned()),
+            _ => Some("Levels are 0 public, 1 internal, 2 confidential and 3 secret.".to_owned()),
         },
         _ => None,
     }
-}
-
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// Calls `look` with each literal that is compared with a word, however deep. Recursion is bounded by the nesting that
@@ -106,8 +101,13 @@ fn pair(
     }
 }
 
-/// Where a literal stands; the first of its kind, which is where a person looks first.
+/// Where a literal stands, if it stands in one place only: no place is better than the wrong one.
 fn find(text: &str, literal: &str) -> Option<Place> {
-    let quoted = format!("{literal:?}");
-    text.find(&quoted).or_else(|| text.find(literal)).map(|offset| Place::of(text, offset))
+    let quoted = format!("\"{literal}\"");
+    let wanted = if text.contains(&quoted) { &quoted } else { literal };
+    let mut found = text.match_indices(wanted);
+    match (found.next(), found.next()) {
+        (Some((offset, _)), None) => Some(Place::of(text, offset)),
+        _ => None,
+    }
 }

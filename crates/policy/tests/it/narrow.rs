@@ -52,7 +52,7 @@ fn written(owner: TenantId, texts: &[String]) -> Vec<Rule> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn tenants_rules_only_narrow(ours in texts(), theirs in texts(), at in any_facts(), widened: bool) {
