@@ -5,6 +5,7 @@ use super::config::{Architecture, Config, read_object, token_ids};
 use super::decoder::Decoder;
 use super::digest::weights_digest;
 use super::embedder::{Embedder, Pooling};
+use super::shapes::expected;
 use super::template::Template;
 use super::weights::Weights;
 use super::words::Words;
@@ -22,7 +23,7 @@ pub(super) fn load(folder: &Path, context_max: usize) -> Result<Loaded, LoadErro
     let weights = Weights::open(folder)?;
     let is_bert = matches!(config.architecture, Architecture::Bert(_));
     let prefix = if is_bert && weights.has("bert.embeddings.word_embeddings.weight") { "bert." } else { "" };
-    let tensors = weights.read(&config.expected(), prefix)?;
+    let tensors = weights.read(&expected(&config.architecture), prefix)?;
     let builder = VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu);
     let mut context_length = config.context_length;
     let (architecture, network) = match &config.architecture {
@@ -101,7 +102,9 @@ fn read_words(folder: &Path, config: &Config) -> Result<Words, LoadError> {
 /// What the authors recommend, where a request says nothing; OpenAI's defaults where they say nothing either.
 fn sampling(generation: &Map<String, Value>) -> (f64, f64) {
     let number = |name: &str, max: f64| generation.get(name).and_then(Value::as_f64).filter(|n| *n >= 0.0 && *n <= max);
-    (number("temperature", 2.0).unwrap_or(1.0), number("top_p", 1.0).filter(|p| *p > 0.0).unwrap_or(1.0))
+    let greedy = generation.get("do_sample") == Some(&Value::Bool(false));
+    let temperature = if greedy { 0.0 } else { number("temperature", 2.0).unwrap_or(1.0) };
+    (temperature, number("top_p", 1.0).filter(|p| *p > 0.0).unwrap_or(1.0))
 }
 
 /// A special token, given as text or as an object with its `content`.

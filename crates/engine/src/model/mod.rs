@@ -8,6 +8,7 @@ pub(crate) mod embedder;
 mod folder;
 mod gguf;
 mod gguf_words;
+mod shapes;
 pub(crate) mod template;
 mod weights;
 pub(crate) mod words;

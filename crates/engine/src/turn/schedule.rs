@@ -125,7 +125,10 @@ impl Schedule {
                 Meter::add(&self.meter.completion_tokens, sequence.completion_tokens - before);
                 outcome
             }
-            (Doing::Embed(batch), Network::Embedder(embedder)) => batch.turn(embedder),
+            (Doing::Embed(batch), Network::Embedder(embedder)) => {
+                Meter::add(&self.meter.prompt_tokens, batch.tokens());
+                batch.turn(embedder)
+            }
             (Doing::Embed(_), Network::Decoder(_)) => (Progress::Failed, None),
         }
     }

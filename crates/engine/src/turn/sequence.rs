@@ -177,6 +177,11 @@ impl Batch {
         Self { inputs: inputs.into_iter() }
     }
 
+    /// Tokens that the next turn reads.
+    pub(crate) fn tokens(&self) -> usize {
+        self.inputs.as_slice().first().map_or(0, Vec::len)
+    }
+
     pub(crate) fn turn(&mut self, embedder: &Embedder) -> (Progress, Option<Event>) {
         let Some(input) = self.inputs.next() else { return (Progress::Finished, None) };
         match without_panic(|| embedder.embed(&input)) {

@@ -95,13 +95,18 @@ async fn a_seed_repeats_an_answer_and_temperature_0_needs_none() {
 async fn the_authors_sampling_is_the_default() {
     let dir = tempfile::tempdir().unwrap();
     tiny::decoder(dir.path(), "llama");
-    tiny::write_json(&dir.path().join("generation_config.json"), &json!({"temperature": 0.0}));
-    let served = serve(dir.path(), Options::default()).await;
-    let greedy = said(&served.chat(hello()).await);
     let mut plain = hello();
     plain.as_object_mut().unwrap().remove("temperature");
-    assert_eq!(said(&served.chat(plain).await), greedy);
-    served.stop().await;
+    let mut answers = Vec::new();
+    for authors in [json!({"temperature": 0.0}), json!({"do_sample": false}), json!({})] {
+        tiny::write_json(&dir.path().join("generation_config.json"), &authors);
+        let served = serve(dir.path(), Options::default()).await;
+        answers.push((said(&served.chat(hello()).await), said(&served.chat(plain.clone()).await)));
+        served.stop().await;
+    }
+    assert_eq!(answers[0].0, answers[0].1);
+    assert_eq!(answers[1].0, answers[1].1);
+    assert_ne!(answers[2].0, answers[2].1);
 }
 
 #[tokio::test]

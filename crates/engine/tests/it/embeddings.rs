@@ -42,6 +42,7 @@ async fn texts_become_unit_vectors() {
     let vector: Vec<f32> = bytes.chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
     assert_eq!(vector, both[0]);
     assert_eq!(json["usage"], json!({"prompt_tokens": 5, "total_tokens": 5}));
+    assert_eq!(served.count("prompt_tokens_total").await, (5 + 13) + 5 + 5 + (5 + 1) + 5);
     served.stop().await;
 }
 

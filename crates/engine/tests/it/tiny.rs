@@ -9,8 +9,6 @@ use std::path::Path;
 pub const VOCAB: usize = 300;
 pub const BEGIN: u32 = 256;
 pub const END: u32 = 257;
-pub const USER: u32 = 258;
-pub const ASSISTANT: u32 = 259;
 pub const SPECIAL: [&str; 4] = ["<|begin|>", "<|end|>", "<|user|>", "<|assistant|>"];
 pub const HIDDEN: usize = 32;
 pub const INNER: usize = 48;

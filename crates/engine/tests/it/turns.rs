@@ -88,7 +88,7 @@ async fn two_requests_take_turns() {
     assert_eq!(long, format!("{SCRIPT}a")[..30]);
     let steps = gate.rest();
     let order: Vec<u64> = steps.iter().map(|s| s.request).collect();
-    // 60 tokens of the long prompt are 6 chunks; the short answer is out before its third is read.
+    // 60 tokens of the long prompt are 6 chunks, the first of them seen above: a turn each, until the short one is done.
     assert_eq!(order[..10], [1, 2, 1, 2, 1, 2, 1, 2, 1, 2]);
     assert!(order[10..].iter().all(|r| *r == 1));
     let prompts = |request| steps.iter().filter(move |s| s.request == request && s.kind != StepKind::Token).count();
