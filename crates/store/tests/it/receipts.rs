@@ -98,7 +98,7 @@ pub async fn a_batch_that_contradicts_itself_is_a_fork(bed: &Bed) {
 
 pub async fn large_batches_keep_their_order(bed: &Bed) {
     let store = bed.open().await;
-    // 2 x 64 + 3 x 8 + 5 x 1: every size of INSERT.
+    // 4 x 32 + 3 x 8 + 5 x 1: every size of INSERT.
     let rows: Vec<_> = (1..=157).map(|n| receipt(1, n)).collect();
     assert_eq!(store.ship(&rows).await.unwrap(), 157);
     let unsealed = store.unsealed(1_000).await.unwrap();
