@@ -56,7 +56,7 @@ pub struct Gateway {
     retries: Mutex<RetryBudget>,
     draining: AtomicBool,
     /// Shipping met a fork: two different receipts for one place. Nothing is admitted until a person has looked.
-    pub(crate) forked: AtomicBool,
+    forked: AtomicBool,
     /// Receipts that this boot has fixed,
     pub(crate) fixed: AtomicU64,
     /// and how many of them are in the store.
@@ -207,6 +207,11 @@ impl Gateway {
 
     pub(crate) fn note_request(&self) {
         self.retries.lock().unwrap_or_else(PoisonError::into_inner).on_request();
+    }
+
+    /// The receipts or their log contradict themselves: nothing is admitted until a person has looked.
+    pub fn alarm_fork(&self) {
+        self.forked.store(true, Ordering::Relaxed);
     }
 
     /// Takes no new work from now on.

@@ -128,10 +128,9 @@ async fn connection(socket: tokio::net::TcpStream, shared: Shared, mut stopped: 
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
-        .max_buf_size(limits.header_bytes_max)
-        .max_headers(limits.headers_max)
-        .keep_alive(true)
-        .pipeline_flush(true);
+        // hyper's bound is on its buffer and answers without a body; ours is exact and says what to do.
+        .max_buf_size(2 * limits.header_bytes_max)
+        .max_headers(limits.headers_max);
     let service = service_fn(|request: Request<Incoming>| {
         let shared = &shared;
         async move { Ok::<_, Infallible>(shared.answer(request).await) }
@@ -157,6 +156,11 @@ async fn connection(socket: tokio::net::TcpStream, shared: Shared, mut stopped: 
 
 impl Shared {
     async fn answer(&self, request: Request<Incoming>) -> Response<Outgoing> {
+        if header_bytes(&request) > self.gateway.limits.header_bytes_max {
+            let limit = self.gateway.limits.header_bytes_max;
+            let message = format!("request line and headers may have at most {limit} bytes together");
+            return crate::refusal::Refusal::new(types::Code::HeadersTooLarge, message).response();
+        }
         let path = request.uri().path();
         if path == "/v1" || path.starts_with("/v1/") {
             return pipeline::handle(&self.gateway, &self.client, request).await;
@@ -171,6 +175,12 @@ impl Shared {
             }
         }
     }
+}
+
+/// As on the wire: `name: value\r\n` each, and the request line without the version.
+fn header_bytes(request: &Request<Incoming>) -> usize {
+    let line = request.uri().path().len() + request.uri().query().map_or(0, |query| query.len() + 1);
+    request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>() + line
 }
 
 /// Wraps any body as a fallback's.

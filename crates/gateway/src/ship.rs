@@ -8,7 +8,6 @@ use crate::gateway::Gateway;
 use crate::record::{FixedReceipt, Record, decode};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use store::{ShipError, ShippedReceipt};
 use tokio::time::Instant;
@@ -53,7 +52,7 @@ pub async fn run(gateway: Arc<Gateway>) {
             Ok(records) => records,
             Err(error) => {
                 tracing::error!(%error, "the journal cannot be read back: shipping stops");
-                gateway.forked.store(true, Ordering::Relaxed);
+                gateway.alarm_fork();
                 return;
             }
         };
@@ -96,7 +95,7 @@ async fn ship(gateway: &Gateway, rows: &[ShippedReceipt]) -> bool {
             }
             Err(fork @ ShipError::Fork { .. }) => {
                 tracing::error!(%fork, "FORK: shipping stops and no request is admitted until a person has looked");
-                gateway.forked.store(true, Ordering::Relaxed);
+                gateway.alarm_fork();
                 return false;
             }
         }

@@ -96,7 +96,7 @@ pub async fn register(
     let Some(running) = running else { return Ok(()) };
     let context_length = running.info.context_length as u64;
     let output_tokens_max = match running.info.kind {
-        ModelKind::Embedding => 1,
+        ModelKind::Embedding { .. } => 1,
         // Half of a short context may be the answer; nobody waits for more than 4,096 tokens of a CPU.
         ModelKind::Decoder => (context_length / 2).clamp(1, 4_096),
     };

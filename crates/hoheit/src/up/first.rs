@@ -48,7 +48,7 @@ pub async fn seed(store: &Store, seeds: &Seeds<'_>) -> Result<()> {
 /// In the middle of what open models cost in Europe; an operator sets their own with `hoheit price set`.
 fn default_price() -> Price {
     Price {
-        model: metering::ANY_MODEL.to_owned(),
+        model: metering::price::ANY_MODEL.to_owned(),
         input: MicroEur(500_000),
         cached_input: MicroEur(100_000),
         output: MicroEur(2_000_000),

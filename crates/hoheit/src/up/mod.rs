@@ -11,6 +11,7 @@ mod options;
 pub use options::Options;
 
 use anyhow::{Context, Result};
+use controller::seal::SealerParts;
 use controller::{Controller, ControllerParts};
 use folder::Folder;
 use gateway::{Clock, Gateway, SystemClock};
@@ -103,8 +104,8 @@ async fn serve(options: Options, folder: Folder, clock: Arc<SystemClock>) -> Res
     controller.publish().await.map_err(|problem| anyhow::anyhow!("{problem}"))?;
 
     let (stop, stopped) = watch::channel(false);
-    let sealer =
-        tokio::spawn(seal(store.clone(), tiles.clone(), log_signer, clock.clone(), gateway.clone(), stopped.clone()));
+    let sealer = SealerParts { store: store.clone(), tiles: tiles.clone(), signer: Arc::new(log_signer), fault: None };
+    let sealer = tokio::spawn(seal(sealer, gateway.clone(), stopped.clone()));
     let refresher = tokio::spawn(refresh(controller.clone(), stopped));
 
     let listener = TcpListener::bind(options.listen)
@@ -188,6 +189,17 @@ fn readiness(gateway: &Gateway) -> controller::Readiness {
         }
         gateway::Readiness::Forked => {
             controller::Readiness::NotReady("the receipts forked: see the log and the runbook".to_owned())
+        }
+    }
+}
+
+/// Seals until told to stop. A log that contradicts itself stops admission too: what could not be proved is not sold.
+async fn seal(parts: SealerParts, gateway: Arc<Gateway>, mut stopped: watch::Receiver<bool>) {
+    let shutdown = async move { drop(stopped.wait_for(|stop| *stop).await) };
+    if let Err(failure) = controller::seal::run(parts, shutdown).await {
+        tracing::error!(%failure, "the sealer stopped: receipts are kept, but no new checkpoint covers them");
+        if failure.is_fork() {
+            gateway.alarm_fork();
         }
     }
 }
