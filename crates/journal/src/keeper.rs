@@ -4,6 +4,7 @@
 //! If we crash here: a prepared segment holds no records and is removed at the next start; a removal that did not become
 //! durable leaves records that were already shipped, and shipping is idempotent.
 
+use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -111,19 +112,21 @@ impl Keeper {
 
     /// The thread. Returns when stopped, or with the failure after which nothing may be acknowledged.
     pub(crate) fn run(&self) -> Result<(), Fatal> {
+        let mut released = Vec::new();
         loop {
-            let (released, number_wanted) = {
+            let number_wanted = {
                 let mut desk = lock(&self.desk);
                 if desk.released.is_empty() && (desk.prepared.is_some() || desk.refused) && !desk.stop {
                     desk = self.work.wait_timeout(desk, LOOK_EVERY).unwrap_or_else(PoisonError::into_inner).0;
                 }
-                let released = std::mem::take(&mut desk.released);
-                if desk.stop && released.is_empty() {
+                if desk.stop && desk.released.is_empty() {
+                    self.discard(desk.prepared.take());
                     return Ok(());
                 }
-                (released, (desk.prepared.is_none() && !desk.stop).then_some(desk.number_next))
+                released.append(&mut desk.released);
+                (desk.prepared.is_none() && !desk.stop).then_some(desk.number_next)
             };
-            self.remove(&released)?;
+            released = self.remove(released)?;
             match number_wanted {
                 Some(number) if !self.prepare(number)? => self.has_space.store(false, Ordering::Relaxed),
                 _ => self.look(),
@@ -155,14 +158,28 @@ impl Keeper {
         }
     }
 
-    /// Oldest first, each durable before the next: what is left has no hole.
-    fn remove(&self, numbers: &[u64]) -> Result<(), Fatal> {
-        for &number in numbers {
+    /// Oldest first, each durable before the next: what is left has no hole. Returns what could not be removed.
+    fn remove(&self, numbers: Vec<u64>) -> Result<Vec<u64>, Fatal> {
+        for (position, &number) in numbers.iter().enumerate() {
             let path = segment::path(&self.dir, number);
-            let removed = self.disk.remove(&path).and_then(|()| self.disk.sync_dir(&self.dir));
-            removed.map_err(|source| Fatal { operation: "remove", path, source })?;
+            match self.disk.remove(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::warn!(%error, file = %path.display(), "journal: cannot remove a released segment");
+                    return Ok(numbers[position..].to_vec());
+                }
+                _ => {}
+            }
+            let synced = self.disk.sync_dir(&self.dir);
+            synced.map_err(|source| Fatal { operation: "fsync of folder", path: self.dir.to_path_buf(), source })?;
         }
-        Ok(())
+        Ok(Vec::new())
+    }
+
+    /// Gives back the segment that nobody needed. Best effort: the next start removes it too.
+    fn discard(&self, prepared: Option<Prepared>) {
+        if let Some(prepared) = prepared {
+            let _ = self.disk.remove(&prepared.path);
+        }
     }
 
     fn look(&self) {

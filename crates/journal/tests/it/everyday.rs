@@ -134,34 +134,6 @@ fn a_reader_sees_earlier_boots_then_follows_this_one_and_ends_with_it() {
 }
 
 #[test]
-fn a_full_queue_refuses_at_once_and_uses_no_sequence_number() {
-    let dir = tempdir().unwrap();
-    // Four records of 64 + 36 bytes; two of them for what may be dropped.
-    let (journal, _) = Journal::open(dir.path(), boot(1), Options { queue_bytes_max: 400, ..options() }).unwrap();
-    let payload = Bytes::from(vec![7; 36]);
-    // The writer may take records away between two calls, but gives their room back only when they are durable.
-    block_on(async {
-        let mut taken = 0;
-        let mut waiting = Vec::new();
-        for _ in 0..2000 {
-            let appended = journal.append(payload.clone());
-            match appended.seq() {
-                Some(seq) => {
-                    taken += 1;
-                    assert_eq!(seq, taken);
-                    waiting.push(appended);
-                }
-                None => assert_eq!(appended.await, Err(AppendError::Full)),
-            }
-        }
-        assert!(taken < 2000, "the queue was never full");
-        for appended in waiting {
-            appended.await.unwrap();
-        }
-    });
-}
-
-#[test]
 fn what_is_too_large_is_refused_and_the_largest_is_kept() {
     let dir = tempdir().unwrap();
     let (journal, _) = open(dir.path(), 1);

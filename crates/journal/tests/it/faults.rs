@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use bytes::Bytes;
 use journal::{AppendError, CloseError, Journal, OpenError, Options};
 
 use crate::simulated::{DIR, Fault, Operation, SimulatedDisk, options_on};
@@ -162,6 +164,94 @@ fn a_disk_that_fails_at_the_start_is_a_refusal_not_an_end() {
         Journal::open(Path::new(DIR), boot(1), options_on(disk.copy()))
             .unwrap_or_else(|error| panic!("{operation:?}: {error}"));
     }
+}
+
+/// A journal whose disk does not finish a sync before the gate opens. (The disk must not be touched until then.)
+fn held(queue_bytes_max: usize, gate: &Arc<Mutex<()>>) -> Journal {
+    let disk = SimulatedDisk::default();
+    let options = Options { queue_bytes_max, ..options_on(disk.clone()) };
+    let (journal, _) = Journal::open(Path::new(DIR), boot(1), options).unwrap();
+    eventually("the next segment is prepared", || disk.files().len() == 2);
+    let gate = Arc::clone(gate);
+    disk.decide(move |operation| {
+        if operation == Operation::SyncData {
+            drop(gate.lock().unwrap());
+        }
+        None
+    });
+    journal
+}
+
+#[test]
+fn a_full_queue_refuses_at_once_uses_no_sequence_number_and_keeps_half_for_what_must_be_kept() {
+    let gate = Arc::new(Mutex::new(()));
+    let slow = gate.lock().unwrap();
+    // Ten records of 64 + 36 bytes. Their room is given back only when they are durable.
+    let journal = held(1000, &gate);
+    let payload = Bytes::from(vec![7; 36]);
+    let mut waiting: Vec<_> = (0..5).map(|_| journal.append_if_room(payload.clone()).expect("room")).collect();
+    assert!(journal.append_if_room(payload.clone()).is_none());
+    waiting.extend((0..5).map(|_| journal.append(payload.clone())));
+    let refused = journal.append(payload.clone());
+    assert_eq!(refused.seq(), None);
+    assert_eq!(block_on(refused), Err(AppendError::Full));
+    drop(slow);
+    for (seq, appended) in (1..).zip(waiting) {
+        assert_eq!(block_on(appended), Ok(seq));
+    }
+    let after = (0..1000).find_map(|_| block_on(journal.append(payload.clone())).ok());
+    assert_eq!(after, Some(11));
+}
+
+#[test]
+fn nobody_hears_of_a_record_before_it_is_durable() {
+    let gate = Arc::new(Mutex::new(()));
+    let slow = gate.lock().unwrap();
+    let journal = held(1000, &gate);
+    let mut appended = journal.append(payload(1));
+    block_on(async {
+        assert!(tokio::time::timeout(Duration::from_millis(50), &mut appended).await.is_err());
+    });
+    assert_eq!(journal.durable_seq(), 0);
+    // Waited for by somebody else from now on: the newest waker counts.
+    let waiting = std::thread::spawn(move || block_on(appended));
+    std::thread::sleep(Duration::from_millis(20));
+    drop(slow);
+    assert_eq!(waiting.join().unwrap(), Ok(1));
+    assert_eq!(journal.durable_seq(), 1);
+}
+
+#[test]
+fn a_reader_does_not_see_what_is_written_but_not_durable() {
+    let disk = SimulatedDisk::default();
+    let (journal, _) = open_told(&disk);
+    append_all(&journal, 1..=1);
+    eventually("the next segment is prepared", || disk.files().len() == 2);
+    disk.decide(|operation| (operation == Operation::SyncData).then_some(Fault::Eio));
+    assert_eq!(block_on(journal.append(payload(2))), Err(AppendError::Failed));
+    // It lies in the file, whole.
+    let (_other, recovered) = Journal::open(Path::new(DIR), boot(2), options_on(disk.copy())).unwrap();
+    assert_eq!(records(&recovered), expected(1, 1..=2));
+    assert_eq!(block_on(journal.reader().next_batch(10)).unwrap(), expected(1, 1..=1));
+}
+
+#[test]
+fn a_released_segment_that_cannot_be_removed_is_removed_later() {
+    let disk = SimulatedDisk::default();
+    let (journal, told) = open_told(&disk);
+    append_all(&journal, 1..=200);
+    let count = disk.files().len();
+    disk.decide(|operation| (operation == Operation::Remove).then_some(Fault::Eio));
+    journal.release(boot(1), 200);
+    std::thread::sleep(Duration::from_millis(20));
+    assert!(disk.files().len() >= count);
+    disk.heal();
+    eventually("they are removed", || disk.files().len() <= 2);
+    assert!(told.lock().unwrap().is_empty());
+    append_all(&journal, 201..=201);
+    journal.close().unwrap();
+    let (_journal, recovered) = Journal::open(Path::new(DIR), boot(2), options_on(disk)).unwrap();
+    assert_eq!(records(&recovered).last(), expected(1, 201..=201).last());
 }
 
 const ABORTING: &str = "HOHEIT_JOURNAL_TEST_ABORTING";

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use journal::{Journal, OpenError, Record, Recovered};
 
 use crate::simulated::{DIR, SimulatedDisk, options_on};
-use crate::support::{append_all, boot, eventually, expected, records};
+use crate::support::{append_all, block_on, boot, eventually, expected, payload, records};
 
 /// Records in the journal that the tests here damage; three segments.
 const COUNT: u64 = 90;
@@ -24,6 +24,17 @@ fn closed() -> SimulatedDisk {
     let disk = SimulatedDisk::default();
     let (journal, _) = Journal::open(Path::new(DIR), boot(1), options_on(disk.clone())).unwrap();
     append_all(&journal, 1..=COUNT);
+    journal.close().unwrap();
+    disk
+}
+
+/// The same records but for the first.
+fn altered() -> SimulatedDisk {
+    let disk = SimulatedDisk::default();
+    let (journal, _) = Journal::open(Path::new(DIR), boot(1), options_on(disk.clone())).unwrap();
+    let other = payload(1).to_ascii_uppercase();
+    block_on(journal.append(other.into())).unwrap();
+    append_all(&journal, 2..=COUNT);
     journal.close().unwrap();
     disk
 }
@@ -134,6 +145,16 @@ fn a_segment_that_is_gone_or_misnamed_is_refused() {
     journal::Disk::remove(&missing, &segment(2)).unwrap();
     assert!(matches!(found(&missing), Err(OpenError::Missing { file }) if file == segment(2)));
 
+    // Whole in itself, of the same boot and number, but of another history.
+    let same = disk.copy();
+    let other = closed().files()[&segment(2)].clone();
+    same.meddle(&segment(2), |bytes| *bytes = other);
+    assert_eq!(found(&same).unwrap(), expected(1, 1..=COUNT), "the chain knows contents, not files");
+    let replaced = disk.copy();
+    let other = altered().files()[&segment(2)].clone();
+    replaced.meddle(&segment(2), |bytes| *bytes = other);
+    assert!(matches!(found(&replaced), Err(OpenError::Damaged { file, .. }) if file == segment(1)));
+
     // The oldest may go: that is what releasing does.
     journal::Disk::remove(&disk, &segment(1)).unwrap();
     let found = found(&disk).unwrap();
@@ -162,7 +183,8 @@ fn a_cut_is_reported_and_is_not_found_again() {
     disk.meddle(&path, |bytes| bytes[end - 1] ^= 1);
     let (journal, recovered) = reopen(&disk).unwrap();
     let cut = recovered.cut.clone().expect("reported");
-    assert_eq!((cut.file, cut.offset + cut.bytes), (path, end as u64));
+    assert_eq!((&cut.file, cut.offset + cut.bytes), (&path, end as u64));
+    assert_eq!(disk.files()[&cut.file].len() as u64, cut.offset, "cut off for good");
     append_all(&journal, 1..=1);
     journal.close().unwrap();
     let (_journal, recovered) = Journal::open(Path::new(DIR), boot(3), options_on(disk)).unwrap();
@@ -177,6 +199,6 @@ fn starts_that_write_nothing_leave_nothing() {
         let (journal, recovered) = Journal::open(Path::new(DIR), boot(number), options_on(disk.clone())).unwrap();
         assert_eq!(records(&recovered), expected(1, 1..=COUNT));
         journal.close().unwrap();
-        assert!(disk.files().len() <= 5, "{:?}", disk.files().keys());
+        assert_eq!(disk.files().len(), 4, "three with records and the one of this start: {:?}", disk.files().keys());
     }
 }
