@@ -13,12 +13,11 @@ use store::tiles::TileFiles;
 use tokio::sync::{Mutex, MutexGuard};
 use types::{Snapshot, UnixMillis};
 
-/// Whether this process takes requests, and if not, why.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Readiness {
-    pub ready: bool,
-    /// For people; empty when ready.
-    pub reasons: Vec<String>,
+/// Whether this process takes requests, and if not, why, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Readiness {
+    Ready,
+    NotReady(String),
 }
 
 /// What the controller works with; clock, randomness and the wiring's answers come in as functions.

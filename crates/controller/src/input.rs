@@ -137,8 +137,9 @@ pub fn engine_url(text: &str) -> Result<String, Problem> {
     if authority.as_str().contains('@') {
         return refuse("it holds a user name; send a credential in the field credential");
     }
-    if authority.as_str().ends_with(':') || (authority.port().is_some() && authority.port_u16().is_none_or(|p| p == 0))
-    {
+    // What stands after the host is the port; `Uri` lets one through that is not a number below 65536.
+    let port = authority.as_str().len() > authority.host().len();
+    if port && authority.port_u16().is_none_or(|port| port == 0) {
         return refuse("its port is none");
     }
     if uri.query().is_some() || text.contains('#') {

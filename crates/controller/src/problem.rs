@@ -97,6 +97,16 @@ impl Problem {
     }
 }
 
+/// For logs: with the cause.
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.code, self.detail)?;
+        self.cause.as_ref().map_or(Ok(()), |cause| write!(f, " ({cause})"))
+    }
+}
+
+impl std::error::Error for Problem {}
+
 /// The store's errors in public words; what was below them goes to the log.
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {

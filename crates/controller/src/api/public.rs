@@ -3,7 +3,7 @@
 //! The log is read as files that the sealer has written, and only where tlog-tiles puts them (`TileFiles::read`); nothing
 //! here computes a hash. Checkpoints change, tiles never.
 
-use crate::{Controller, Problem};
+use crate::{Controller, Problem, Readiness};
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use http::{StatusCode, header};
@@ -19,15 +19,13 @@ pub async fn healthz() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, TEXT)], "ok\n")
 }
 
-/// Whether it takes requests; otherwise one reason a line.
+/// Whether it takes requests; otherwise the reason.
 #[utoipa::path(get, path = "/readyz", tag = "public", security(()),
     responses((status = 200, body = String, content_type = "text/plain"), (status = 503, body = String, content_type = "text/plain")))]
 pub async fn readyz(State(controller): State<Controller>) -> impl IntoResponse {
-    let readiness = (controller.parts().ready)();
-    let (status, text) = if readiness.ready {
-        (StatusCode::OK, "ready\n".to_owned())
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", readiness.reasons.join("\n")))
+    let (status, text) = match (controller.parts().ready)() {
+        Readiness::Ready => (StatusCode::OK, "ready\n".to_owned()),
+        Readiness::NotReady(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
     };
     (status, [(header::CONTENT_TYPE, TEXT)], text)
 }

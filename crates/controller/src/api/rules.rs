@@ -21,8 +21,9 @@ const RULE_BYTES_MAX: usize = 64 * 1_024;
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Rule)]
 pub struct RuleBody {
-    #[schema(value_type = String, example = "rul_01kb4w2r3n8v5x0c9d7f6g4h2j")]
-    pub id: RuleId,
+    /// Null for a rule that ships with Hoheit: part of every bundle, not to be removed.
+    #[schema(value_type = Option<String>, example = "rul_01kb4w2r3n8v5x0c9d7f6g4h2j")]
+    pub id: Option<RuleId>,
     /// Null is the operator's.
     #[schema(value_type = Option<String>)]
     pub tenant: Option<TenantId>,
@@ -34,7 +35,7 @@ pub struct RuleBody {
 
 impl From<Rule> for RuleBody {
     fn from(rule: Rule) -> Self {
-        Self { id: rule.id, tenant: rule.tenant, name: rule.name, text: rule.text }
+        Self { id: Some(rule.id), tenant: rule.tenant, name: rule.name, text: rule.text }
     }
 }
 
@@ -94,7 +95,8 @@ pub async fn create(
     created(rule.into())
 }
 
-/// Lists rules: the operator's, which everybody known may read, and those of the tenants that the caller sees.
+/// Lists rules: those that ship with Hoheit and the operator's, which apply to everybody, and those of the tenants that the
+/// caller sees.
 #[utoipa::path(get, path = "/api/v1/rules", tag = "rules",
     params(("tenant" = Option<String>, Query, description = "only the operator's and this tenant's")),
     responses((status = 200, body = List<RuleBody>), (status = 404, body = crate::ProblemBody, content_type = "application/problem+json")))]
@@ -109,7 +111,9 @@ pub async fn list(
     let scope = may.caller.scope(filter.tenant)?;
     let rules = controller.store().rules().await?;
     let seen = |rule: &Rule| rule.tenant.is_none() || scope.is_none() || rule.tenant == scope;
-    Ok(List::of(rules.into_iter().filter(seen), Into::into))
+    let shipped = policy::base_rules().into_iter().map(|(name, text)| RuleBody { id: None, tenant: None, name, text });
+    let written = rules.into_iter().filter(seen).map(RuleBody::from);
+    Ok(List::of(shipped.chain(written), |rule| rule))
 }
 
 /// Removes a rule.

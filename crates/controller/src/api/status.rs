@@ -1,8 +1,8 @@
 //! The state of the site in one answer: `hoheit status`.
 
 use super::Answer;
-use crate::Controller;
 use crate::access::{Allowed, StatusRead};
+use crate::{Controller, Readiness};
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
@@ -16,7 +16,7 @@ pub struct Status {
     pub version: String,
     pub ready: bool,
     /// Why it is not ready.
-    pub reasons: Vec<String>,
+    pub reason: Option<String>,
     /// Grows with every change.
     pub snapshot_version: u64,
     pub tenants: usize,
@@ -36,13 +36,16 @@ pub struct Status {
 pub async fn status(may: Allowed<StatusRead>, State(controller): State<Controller>) -> Answer<Status> {
     let parts = controller.parts();
     let snapshot = parts.store.snapshot(&parts.site).await?;
-    let readiness = (parts.ready)();
+    let reason = match (parts.ready)() {
+        Readiness::Ready => None,
+        Readiness::NotReady(reason) => Some(reason),
+    };
     let head = parts.store.tree_head().await?;
     Ok(Json(Status {
         site: parts.site.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        ready: readiness.ready,
-        reasons: readiness.reasons,
+        ready: reason.is_none(),
+        reason,
         snapshot_version: snapshot.version,
         tenants: snapshot.tenants.iter().filter(|tenant| may.caller.sees(Some(tenant.id))).count(),
         endpoints: snapshot.endpoints.len(),

@@ -1,0 +1,32 @@
+//! `openapi.json` is what the code says. `UPDATE=1 cargo test -p controller` writes it anew.
+
+use serde_json::Value;
+use std::path::Path;
+
+#[test]
+fn the_file_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi.json");
+    let described = controller::openapi();
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &described).unwrap();
+    }
+    let file = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(file == described, "crates/controller/openapi.json is not current: run UPDATE=1 cargo test -p controller");
+}
+
+/// A field without a word about it is a field that somebody will guess.
+#[test]
+fn every_schema_and_every_operation_is_described() {
+    let description: Value = serde_json::from_str(&controller::openapi()).unwrap();
+    for (name, schema) in description["components"]["schemas"].as_object().unwrap() {
+        assert!(schema["description"].is_string(), "schema {name}");
+        let closed = schema["additionalProperties"] == Value::Bool(false);
+        assert!(closed || !(name.ends_with("New") || name.ends_with("Patch")), "schema {name} takes unknown fields");
+    }
+    for (path, item) in description["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            assert!(operation["summary"].is_string() || operation["description"].is_string(), "{method} {path}");
+            assert!(!operation["tags"].as_array().unwrap().is_empty(), "{method} {path}");
+        }
+    }
+}
