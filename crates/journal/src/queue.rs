@@ -260,3 +260,23 @@ impl std::fmt::Debug for Appended {
         f.debug_struct("Appended").field("seq", &self.seq()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_that_ends_after_the_journal_failed_acknowledges_nothing() {
+        let shared = Arc::new(Shared::new(1000, 100));
+        let mut first = shared.append(Bytes::new(), 1).expect("taken");
+        let mut second = shared.append(Bytes::new(), 1).expect("taken");
+        let mut context = Context::from_waker(Waker::noop());
+        shared.committed(1, &mut Vec::new());
+        assert!(shared.fail(), "the first who says so");
+        assert!(!shared.fail());
+        shared.committed(2, &mut Vec::new());
+        assert_eq!(shared.durable(), 1);
+        assert_eq!(Pin::new(&mut first).poll(&mut context), Poll::Ready(Ok(1)));
+        assert_eq!(Pin::new(&mut second).poll(&mut context), Poll::Ready(Err(AppendError::Failed)));
+    }
+}

@@ -220,3 +220,34 @@ fn marked(file: &File, from: usize) -> Option<usize> {
 fn damaged(file: &Path, offset: usize, reason: String) -> OpenError {
     OpenError::Damaged { file: file.to_owned(), offset: offset as u64, reason }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Draft, Salt};
+
+    #[test]
+    fn a_record_continues_by_boot_sequence_and_hash() {
+        let check = |incarnation: u8, seq: u64, prev_hash: u8, expect: bool| {
+            let (salt, mut bytes) = (Salt::new(&[0; 16]), Vec::new());
+            let incarnation = [incarnation; 16];
+            Draft { batch_start: true, incarnation: &incarnation, seq, prev_hash: &[prev_hash; 32], payload: b"" }
+                .encode(salt, &mut bytes);
+            let record = Decoded::decode(salt, &bytes).expect("whole");
+            let tip = Tip { hash: [5; 32], last: Some(([1; 16], 7)) };
+            let follows = [1, 2].map(|boot| {
+                let header = Header { number: 2, salt: [0; 16], incarnation: [boot; 16] };
+                continues(&record, &header, &tip)
+            });
+            // Never both: a segment holds one boot's records only.
+            assert_eq!(follows.contains(&true), expect, "boot {incarnation:?}, seq {seq}, prev_hash {prev_hash}");
+        };
+        check(1, 8, 5, true);
+        check(2, 1, 5, true);
+        check(1, 9, 5, false);
+        check(1, 1, 5, false);
+        check(2, 8, 5, false);
+        check(1, 8, 6, false);
+        check(3, 1, 5, false);
+    }
+}

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use journal::{Journal, OpenError, Record, Recovered};
 
-use crate::simulated::{DIR, SimulatedDisk, options_on};
+use crate::simulated::{DIR, Fault, SimulatedDisk, options_on};
 use crate::support::{append_all, block_on, boot, eventually, expected, payload, records};
 
 /// Records in the journal that the tests here damage; three segments.
@@ -190,6 +190,25 @@ fn a_cut_is_reported_and_is_not_found_again() {
     let (_journal, recovered) = Journal::open(Path::new(DIR), boot(3), options_on(disk)).unwrap();
     assert_eq!(recovered.cut, None);
     assert_eq!(records(&recovered), [expected(1, 1..=COUNT - 1), expected(2, 1..=1)].concat());
+}
+
+#[test]
+fn a_crash_while_the_cut_is_made_changes_nothing_of_what_is_found() {
+    // Two segments to remove, the newest two: a hole between them would be a missing segment.
+    let killed = killed();
+    killed.meddle(&segment(3), |bytes| bytes[4096..].fill(0));
+    let whole = found(&killed.copy()).unwrap();
+    for at in 1..=6 {
+        let disk = killed.copy();
+        let mut left = at;
+        disk.decide(move |_| {
+            left -= 1;
+            (left == 0).then_some(Fault::Crash)
+        });
+        assert!(reopen(&disk).is_err(), "operation {at}");
+        let after = disk.crash(|| true);
+        assert_eq!(found(&after).unwrap_or_else(|error| panic!("operation {at}: {error}")), whole);
+    }
 }
 
 #[test]
