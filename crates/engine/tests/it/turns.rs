@@ -156,35 +156,53 @@ async fn who_leaves_a_stream_stops_it_and_frees_the_place() {
     served.stop().await;
 }
 
+/// A request that answers nothing yet, on a connection of its own: aborting it is leaving.
+fn silent(served: &Served, content: &str) -> tokio::task::JoinHandle<()> {
+    let (address, body) = (served.address, ask(content, 20).to_string().into());
+    tokio::spawn(async move {
+        crate::client::open(address, http::Method::POST, "/v1/chat/completions", body).await;
+    })
+}
+
 #[tokio::test]
-async fn who_leaves_before_the_answer_stops_it_too() {
+async fn who_leaves_while_the_prompt_is_read_stops_that_too() {
     let (mut gate, options) = Gate::new();
-    let (_dir, served) = scripted(Options { sequences_max: 1, queue_max: 1, ..options }).await;
-    let served = Arc::new(served);
-    let spawn = || {
-        let address = served.address;
-        tokio::spawn(async move {
-            let body = ask("x", 200).to_string().into();
-            crate::client::open(address, http::Method::POST, "/v1/chat/completions", body).await
-        })
-    };
-    // One that runs and one that waits: both go.
-    let running = spawn();
+    let (_dir, served) = scripted(Options { sequences_max: 1, prefill_chunk: 1, ..options }).await;
+    let request = silent(&served, &"b".repeat(200));
     gate.next().await;
-    let waiting = spawn();
-    served.until("sequences_accepted_total", 2).await;
-    for request in [running, waiting] {
-        request.abort();
-        assert!(request.await.is_err());
-    }
+    request.abort();
     gate.permit();
-    step_until_cancelled(&mut gate, &served, 2).await;
+    step_until_cancelled(&mut gate, &served, 1).await;
+    assert!(served.count("prompt_tokens_total").await < 200);
+    assert_eq!(served.count("completion_tokens_total").await, 0);
     assert_eq!(served.count("sequences_running").await, 0);
-    assert_eq!(served.count("sequences_waiting").await, 0);
-    assert!(served.count("completion_tokens_total").await < 200);
     gate.open();
     assert_eq!(said(&served.chat(ask("x", 5)).await), &SCRIPT[..5]);
-    Arc::into_inner(served).unwrap().stop().await;
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn who_leaves_the_queue_frees_the_place_at_once() {
+    let (mut gate, options) = Gate::new();
+    let (_dir, served) = scripted(Options { sequences_max: 1, queue_max: 1, ..options }).await;
+    let mut body = ask("x", 200);
+    body["stream"] = json!(true);
+    let running = served.stream(&body).await;
+    gate.next().await;
+    let waiting = silent(&served, "x");
+    served.until("sequences_accepted_total", 2).await;
+    waiting.abort();
+    gate.permit();
+    step_until_cancelled(&mut gate, &served, 1).await;
+    // The first still runs, and the place behind it can be taken again.
+    assert_eq!(served.count("sequences_running").await, 1);
+    let next = silent(&served, "x");
+    served.until("sequences_accepted_total", 3).await;
+    assert_eq!(served.count("refused_busy_total").await, 0);
+    gate.open();
+    assert_eq!(running.chunks().await.last().unwrap()["choices"][0]["finish_reason"], "length");
+    next.await.unwrap();
+    served.stop().await;
 }
 
 /// Lets single steps through, with a round trip through the server between them, until the leaving was noticed.
@@ -220,12 +238,11 @@ async fn shutdown_does_not_wait_for_ever() {
     let (_dir, served) = scripted(Options { drain_timeout: std::time::Duration::from_millis(1), ..options }).await;
     let mut body = ask("x", 200);
     body["stream"] = json!(true);
-    let _open = served.stream(&body).await;
+    let open = served.stream(&body).await;
     gate.next().await;
-    let address = served.address;
     let stopping = tokio::spawn(served.stop());
-    // The thread is held until the port is closed; then it finds nobody there.
-    patient(async { while tokio::net::TcpStream::connect(address).await.is_ok() {} }).await;
+    // The answer is cut while the thread is still held; then it finds nobody there.
+    open.cut().await;
     gate.open();
     stopping.await.unwrap();
 }
