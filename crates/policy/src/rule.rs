@@ -129,14 +129,22 @@ fn validate(name: &str, text: &str, policy: &Policy) -> Result<(), PolicyError> 
     let set = PolicySet::from_policies([policy.clone()])
         .map_err(|error| PolicyError::new(name, Problem::NotOne, error.to_string(), "Write one static policy."))?;
     let result = VALIDATOR.validate(&set, ValidationMode::Strict);
-    if let Some(error) = result.validation_errors().next() {
-        return Err(PolicyError::cedar(name, text, Problem::Schema, &DetailedError::from(error), HINT_WORDS));
+    if let Some(error) = first(result.validation_errors().map(DetailedError::from)) {
+        return Err(PolicyError::cedar(name, text, Problem::Schema, &error, HINT_WORDS));
     }
     // A provider's name may mix scripts; everything else that Cedar warns about is a mistake or a deception.
-    let mut warnings = result.validation_warnings();
-    if let Some(warning) = warnings.find(|warning| !matches!(warning, ValidationWarning::MixedScriptString(_))) {
+    let warnings = result
+        .validation_warnings()
+        .filter(|warning| !matches!(warning, ValidationWarning::MixedScriptString(_)))
+        .map(DetailedError::from);
+    if let Some(warning) = first(warnings) {
         let hint = "Cedar only warns of this; a rule that decides over data has to mean what it looks like.";
-        return Err(PolicyError::cedar(name, text, Problem::Never, &DetailedError::from(warning), hint));
+        return Err(PolicyError::cedar(name, text, Problem::Never, &warning, hint));
     }
     Ok(())
+}
+
+/// Cedar reports in no fixed order; people read from the top, and the same text gives the same answer.
+fn first(errors: impl Iterator<Item = DetailedError>) -> Option<DetailedError> {
+    errors.min_by_key(|error| (error.source_locations.first().map(|label| label.loc.start), error.message.clone()))
 }

@@ -70,7 +70,7 @@ Examples:
         #[arg(long, value_name = "ID")]
         tenant: Option<TenantId>,
     },
-    /// List rules: the operator's, and the tenants' that you may see.
+    /// List rules: shipped ones, the operator's, and the tenants' that you may see.
     #[command(after_help = "Examples:\n  hoheit policy rules list --tenant ten_…")]
     List {
         #[arg(long, value_name = "ID")]
@@ -112,10 +112,14 @@ const EXPLAINED: &[Column] = &[
     ("because of", rules),
 ];
 
-const RULES: &[Column] = &[field!("id"), field!("name"), field!("owner", "tenant", owner), field!("text")];
+const RULES: &[Column] = &[field!("id"), field!("name"), ("owner", owner), field!("text")];
 
-fn owner(tenant: &Value) -> String {
-    if tenant.is_null() { "operator".to_owned() } else { show::text(tenant) }
+fn owner(rule: &Value) -> String {
+    match (rule["id"].is_null(), rule["tenant"].is_null()) {
+        (true, _) => "ships with Hoheit".to_owned(),
+        (_, true) => "operator".to_owned(),
+        _ => show::text(&rule["tenant"]),
+    }
 }
 
 impl Policy {
@@ -146,7 +150,7 @@ impl Policy {
             PolicyCommand::Rules(RulesCommand::List { tenant }) => {
                 let query = tenant.map(|tenant| format!("?tenant={tenant}")).unwrap_or_default();
                 let rules = client.get(&format!("/api/v1/rules{query}")).await?;
-                show::list(as_json, &rules, RULES, "No rules: nothing is permitted.")
+                show::list(as_json, &rules, RULES, "No rules.")
             }
             PolicyCommand::Rules(RulesCommand::Remove { id }) => {
                 client.delete(&format!("/api/v1/rules/{id}")).await?;

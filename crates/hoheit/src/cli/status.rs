@@ -19,6 +19,6 @@ impl Status {
         if status["ready"] == true {
             return Ok(());
         }
-        Err(Failure::failed(format!("The site is not ready: {}", show::text(&status["reasons"]))))
+        Err(Failure::failed(format!("The site is not ready: {}", show::text(&status["reason"]))))
     }
 }
