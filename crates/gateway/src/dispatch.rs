@@ -116,7 +116,8 @@ fn request(routed: &Routed) -> Result<Request<Full<Bytes>>, http::Error> {
     let mut request = Request::builder()
         .method(Method::POST)
         .uri(routed.replica.uri(routed.path)?)
-        .header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        .header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
+        .header("x-request-id", routed.receipt.to_string());
     if let Some(authorization) = &routed.replica.authorization {
         request = request.header(header::AUTHORIZATION, authorization.clone());
     }

@@ -11,7 +11,7 @@ use crate::view::EndpointEntry;
 use bytes::Bytes;
 use routing::{ATTEMPTS_MAX, ReplicaView, choose};
 use std::sync::Arc;
-use types::Code;
+use types::{Code, ReceiptId};
 use types::receipt::ServedBy;
 use types::snapshot::EngineKind;
 
@@ -20,6 +20,8 @@ pub struct Routed {
     pub(crate) replica: Arc<Replica>,
     pub(crate) body: Bytes,
     pub(crate) path: &'static str,
+    /// Sent along, so that an operator finds the request of a receipt in the engine's log.
+    pub(crate) receipt: ReceiptId,
     pub(crate) in_flight: InFlight,
     served_by: ServedBy,
     rules: Vec<String>,
@@ -71,6 +73,7 @@ impl Attempts {
         Ok(Routed {
             body: admitted.fields.for_engine(&admitted.body, &edit),
             path: admitted.fields.operation.path(),
+            receipt: admitted.obligation.id,
             in_flight: replica.enter(),
             served_by: served_by(entry, replica),
             rules: rules.clone(),

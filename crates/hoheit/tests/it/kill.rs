@@ -1,0 +1,174 @@
+//! SIGKILL during load, again and again. Whatever a client saw and whatever the journal promised ends in exactly one
+//! receipt, the chains stay gapless, and the tokens are those that the engine counted.
+//!
+//! Two oracles that the product does not write: the engine's own log, which lives in this process and is never killed,
+//! and the heads that the clients received. The journal is read between death and the next boot.
+
+use crate::client::Client;
+use crate::site::{Customer, Site, text, verify};
+use gateway::record::{Record, decode};
+use http::Method;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::Notify;
+use twin::engine::{Behaviour, ScriptedEngine, State};
+
+const KILLS: usize = 200;
+const CLIENTS: usize = 6;
+
+/// What the clients of one life saw.
+#[derive(Default)]
+struct Seen {
+    answers: AtomicUsize,
+    /// Enough has happened: the process may die.
+    enough: Notify,
+}
+
+/// A client that asks until the process is gone, and returns what it received: receipt and whether the answer was whole.
+async fn ask(
+    client: Client,
+    url: String,
+    key: String,
+    number: usize,
+    seen: Arc<Seen>,
+    until: usize,
+) -> Vec<(String, bool)> {
+    let authorization = format!("Bearer {key}");
+    let mut received = Vec::new();
+    for turn in 0.. {
+        // Long and short, streamed and whole; the long ones are what a kill cuts.
+        let (stream, tokens) = ((number + turn) % 2 == 0, if (number + turn) % 3 == 0 { 150 } else { 4 });
+        let body = json!({ "model": "scripted", "stream": stream, "max_tokens": tokens,
+            "messages": [{ "role": "user", "content": "Wie viele Wörter zählt der Motor?" }] });
+        let headers = [("authorization", authorization.as_str())];
+        let Some(reply) = client.try_send(Method::POST, &url, &headers, &body.to_string()).await else { break };
+        received.push((reply.header("hoheit-receipt").to_owned(), reply.whole && reply.status == 200));
+        if seen.answers.fetch_add(1, Ordering::Relaxed) + 1 >= until {
+            seen.enough.notify_one();
+        }
+    }
+    received
+}
+
+/// The ids of all intents and of all receipts in the journal of a dead process.
+fn journalled(site: &Site) -> (BTreeSet<String>, Vec<String>) {
+    let options = journal::Options { low_water_bytes: 0, ..Default::default() };
+    let (journal, recovered) = journal::Journal::open(&site.data().join("journal"), [0xee; 16], options).unwrap();
+    let (mut intents, mut receipts) = (BTreeSet::new(), Vec::new());
+    for record in recovered.records() {
+        match decode(&record.unwrap().payload).unwrap() {
+            Record::Intent(intent) => drop(intents.insert(intent.draft.jti.to_string())),
+            Record::Receipt(receipt) => receipts.push(receipt.id.to_string()),
+            Record::Watermark(_) => {}
+        }
+    }
+    journal.close().unwrap();
+    (intents, receipts)
+}
+
+/// All receipts of a tenant, over the control API.
+fn receipts(site: &Site, tenant: &str) -> Vec<Value> {
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let mut arguments = vec!["receipt", "list", "--tenant", tenant, "--limit", "1000"];
+        let from: String;
+        if let Some(last) = &after {
+            from = String::clone(last);
+            arguments.extend(["--after", &from]);
+        }
+        let page = site.cli(&arguments);
+        let rows = page["data"].as_array().unwrap();
+        let Some(last) = rows.last() else { return all };
+        after = Some(text(&last["id"]));
+        all.extend(rows.iter().map(|row| row["claims"].clone()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_intent_ends_in_one_receipt_through_200_kills() {
+    let engine = ScriptedEngine::start(Behaviour::tokens(400)).await.unwrap();
+    let mut site = Site::start(&["--no-model"]);
+    site.engine(&engine.url(), "scripted");
+    let customers = [site.customer("erste"), site.customer("zweite")];
+    let (mut promised, mut delivered) = (BTreeSet::new(), BTreeMap::new());
+    for life in 0..KILLS {
+        // Between 3 and 42 answers: in most lives some requests are under way when it ends.
+        let until = 3 + life * 7 % 40;
+        let seen = Arc::new(Seen::default());
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|number| {
+                let Customer { key, .. } = customers[number % 2].clone();
+                tokio::spawn(ask(Client::new(), site.chat_url(), key, number, seen.clone(), until))
+            })
+            .collect();
+        seen.enough.notified().await;
+        site.kill();
+        for client in clients {
+            for (id, whole) in client.await.unwrap() {
+                assert!(delivered.insert(id, whole).is_none(), "one receipt for two answers");
+            }
+        }
+        let (intents, fixed) = journalled(&site);
+        assert_eq!(fixed.iter().collect::<BTreeSet<_>>().len(), fixed.len(), "a second receipt in the journal");
+        promised.extend(intents);
+        site.boot();
+    }
+
+    let mut outcomes: BTreeMap<String, usize> = BTreeMap::new();
+    let mut claims: BTreeMap<String, Value> = BTreeMap::new();
+    for customer in &customers {
+        for receipt in receipts(&site, &customer.tenant) {
+            *outcomes.entry(text(&receipt["outcome"])).or_default() += 1;
+            let id = text(&receipt["jti"]);
+            assert!(claims.insert(id.clone(), receipt).is_none(), "two receipts for {id}");
+        }
+    }
+    println!("{KILLS} kills, {} intents, receipts {outcomes:?}", promised.len());
+    assert!(outcomes["unresolved"] > KILLS / 4, "the kills hit nothing: {outcomes:?}");
+    for id in promised.iter().chain(delivered.keys()) {
+        assert!(claims.contains_key(id), "no receipt for {id}");
+    }
+    // And none without a promise: all of these requests were dispatched.
+    assert_eq!(claims.len(), promised.len());
+
+    let counted: BTreeMap<String, _> = engine
+        .requests()
+        .into_iter()
+        .map(|request| (request.header("x-request-id").expect("the receipt's id").to_owned(), request))
+        .collect();
+    for (id, receipt) in &claims {
+        let number = |name: &str| receipt["usage"][name].as_u64().unwrap();
+        let counted = counted.get(id);
+        match receipt["outcome"].as_str().unwrap() {
+            "completed" => {
+                let engine = counted.expect("completed, but never at the engine");
+                assert_eq!(engine.state, State::Completed, "{id}");
+                assert_eq!((number("input"), number("output")), (engine.counted.input, engine.counted.output), "{id}");
+            }
+            // Killed on the way: what the last durable count says, never more than the engine made.
+            "unresolved" => {
+                assert!(number("output") <= counted.map_or(0, |engine| engine.counted.output), "{id}");
+            }
+            other => panic!("{id} ended as {other}"),
+        }
+    }
+    for (number, customer) in customers.iter().enumerate() {
+        let folder = site.export(&customer.tenant, &format!("export-{number}"));
+        let keys = [folder.join("jwks.json"), folder.join("log.vkey")];
+        let vkey = std::fs::read_to_string(&keys[1]).unwrap();
+        let ending =
+            verify(&["chain", folder.to_str().unwrap(), "--jwks", keys[0].to_str().unwrap(), "--log-key", vkey.trim()]);
+        assert_eq!(ending.code, 0, "{}{}", ending.stdout, ending.stderr);
+        // The budget's books after 200 recoveries: what was spent is what the receipts cost.
+        let cost: i64 = claims
+            .values()
+            .filter(|receipt| receipt["sub"] == customer.tenant.as_str())
+            .map(|receipt| receipt["cost_micro_eur"].as_i64().unwrap())
+            .sum();
+        let budgets = site.cli(&["budget", "show", "--tenant", &customer.tenant]);
+        let row = budgets["data"].as_array().unwrap().iter().find(|row| row["level"] == "tenant").unwrap().clone();
+        assert_eq!(row["spent_micro_eur"].as_i64(), Some(cost), "{row}");
+    }
+}

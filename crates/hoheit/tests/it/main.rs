@@ -1,0 +1,12 @@
+//! The whole process from outside: a real `hoheit up` in a temporary folder, real sockets, and what is left on disk.
+//!
+//! What one crate can show alone is shown there; here stands what only the whole can show.
+
+mod canary;
+mod client;
+mod kill;
+mod script;
+mod sdk;
+mod site;
+mod start;
+mod stop;
