@@ -21,17 +21,18 @@ const SHIP_WAIT: Duration = Duration::from_secs(5);
 pub async fn retrieve(gateway: &Gateway, principal: &Principal, id: &str) -> Result<Response<Outgoing>, Refusal> {
     let not_found = || Refusal::new(Code::NotFound, "there is no receipt of this id here");
     let id: ReceiptId = id.parse().map_err(|_| not_found())?;
-    let mut found = find(gateway, id).await?;
+    let mut found = find(gateway, principal, id).await?;
     if found.is_none() {
+        // Also for a foreign one: the time of the answer would tell it from one that does not exist.
         let _ = tokio::time::timeout(SHIP_WAIT, gateway.wait_shipped()).await;
-        found = find(gateway, id).await?;
+        found = find(gateway, principal, id).await?;
     }
-    let receipt = found.filter(|receipt| receipt.project == principal.key().project.id).ok_or_else(not_found)?;
-    Ok(json_response(&describe(gateway, &receipt, true)))
+    Ok(json_response(&describe(gateway, &found.ok_or_else(not_found)?, true)))
 }
 
-async fn find(gateway: &Gateway, id: ReceiptId) -> Result<Option<StoredReceipt>, Refusal> {
-    gateway.store.receipt(id).await.map_err(unavailable)
+async fn find(gateway: &Gateway, principal: &Principal, id: ReceiptId) -> Result<Option<StoredReceipt>, Refusal> {
+    let found = gateway.store.receipt(id).await.map_err(unavailable)?;
+    Ok(found.filter(|receipt| receipt.project == principal.key().project.id))
 }
 
 fn unavailable(error: store::StoreError) -> Refusal {
