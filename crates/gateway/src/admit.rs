@@ -103,7 +103,7 @@ fn judge(
     };
     let verdict = view.verdict(&key, obligation.class, model);
     obligation.policy = Some(policy_claim(&verdict));
-    if verdict.permitted.is_empty() {
+    if verdict.permitted.is_empty() || verdict.only_abroad() {
         return Err(policy_refusal(&verdict, obligation.class, &fields.model, &key.project.country).into());
     }
     let price = view.price(&fields.model).ok_or_else(|| {
@@ -136,26 +136,27 @@ fn judge(
 
 /// The receipt says which rules permitted, or which refused.
 fn policy_claim(verdict: &Verdict) -> (bool, Vec<String>) {
-    let mut rules: Vec<String> = if verdict.permitted.is_empty() {
-        verdict.refused.iter().flat_map(|(_, decision)| decision.rules.iter().cloned()).collect()
-    } else {
+    let permit = !verdict.permitted.is_empty() && !verdict.only_abroad();
+    let mut rules: Vec<String> = if permit {
         verdict.permitted.iter().flat_map(|(_, rules)| rules.iter().cloned()).collect()
+    } else {
+        verdict.refused.iter().flat_map(|(_, decision)| decision.rules.iter().cloned()).collect()
     };
     rules.sort_unstable();
     rules.dedup();
-    (!verdict.permitted.is_empty(), rules)
+    (permit, rules)
 }
 
-/// Residency has no fallback: where every endpoint stands outside the project's country the answer is a typed 503, since
+/// Residency has no fallback: where every replica stands outside the project's country the answer is a typed 503, since
 /// capacity is missing, not permission. Otherwise rules refused, and repeating does not help.
 fn policy_refusal(verdict: &Verdict, class: DataClass, model: &str, country: &Option<types::Country>) -> Refusal {
     if let Some(country) = country
-        && verdict.refused.iter().all(|(_, decision)| !decision.residency)
+        && verdict.only_abroad()
     {
         return Refusal::new(
             Code::ResidencyUnavailable,
             format!(
-                "this project's data stays in {country}, and no endpoint of this model stands there now: \
+                "this project's data stays in {country}, and no replica of this model stands there now: \
                  nothing was sent anywhere else"
             ),
         );

@@ -56,6 +56,17 @@ pub struct Verdict {
     pub refused: Vec<(Arc<EndpointEntry>, Decision)>,
 }
 
+impl Verdict {
+    /// True if nothing but the project's country keeps this from being served: replicas are left, and every one of them
+    /// stands abroad. An endpoint at home whose replicas were all taken away or cordoned is no place to be served.
+    pub fn only_abroad(&self) -> bool {
+        let staffed = |entry: &EndpointEntry| !entry.replicas.is_empty();
+        let home = self.permitted.iter().any(|(entry, _)| staffed(entry));
+        let mut rest = self.refused.iter().filter(|(entry, _)| self.permitted.is_empty() || staffed(entry)).peekable();
+        !home && rest.peek().is_some() && rest.all(|(_, decision)| !decision.residency)
+    }
+}
+
 /// Why a snapshot cannot be served. The old view stays; the operator sees it in the log and in readiness.
 #[derive(Debug, thiserror::Error)]
 pub enum ViewError {

@@ -56,6 +56,8 @@ fn start_logging(format: LogFormat) {
 }
 
 async fn serve(options: Options, folder: Folder, clock: Arc<SystemClock>) -> Result<()> {
+    // Before anything else: whoever reads that we serve may tell us to stop at once, and it must be a clean stop.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let url = match &options.database_url {
         Some(url) => url.clone(),
         None => format!("sqlite://{}", folder.dir.join("hoheit.db").display()),
@@ -116,7 +118,10 @@ async fn serve(options: Options, folder: Folder, clock: Arc<SystemClock>) -> Res
     let lanes = gateway::listen::start(gateway.clone(), listener, lanes, tokio::runtime::Handle::current(), fallback)?;
     announce(&options, &folder, address, running.as_ref());
 
-    wait_for_stop().await?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
     tracing::info!(open = gateway.open_requests(), "stopping: no new requests, the running ones may end");
     gateway.drain();
     tokio::task::spawn_blocking(move || lanes.stop()).await?;
@@ -240,13 +245,4 @@ fn announce(options: &Options, folder: &Folder, address: std::net::SocketAddr, r
     println!("hoheit serves on http://{address}");
     println!("  admin token   {}", folder.dir.join("admin-token").display());
     println!("  log           http://{address}/log/checkpoint  ({})", folder.site.origin);
-}
-
-async fn wait_for_stop() -> Result<()> {
-    let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
 }

@@ -147,9 +147,11 @@ async fn every_intent_ends_in_one_receipt_through_200_kills() {
                 assert_eq!(engine.state, State::Completed, "{id}");
                 assert_eq!((number("input"), number("output")), (engine.counted.input, engine.counted.output), "{id}");
             }
-            // Killed on the way: what the last durable count says, never more than the engine made.
+            // Killed on the way: what the last durable count says, never more than the engine made, and never for an
+            // answer that a client has whole.
             "unresolved" => {
                 assert!(number("output") <= counted.map_or(0, |engine| engine.counted.output), "{id}");
+                assert_ne!(delivered.get(id), Some(&true), "{id}: its end left before its receipt was durable");
             }
             other => panic!("{id} ended as {other}"),
         }
