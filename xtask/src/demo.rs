@@ -6,6 +6,8 @@
 use crate::screen::{bad, bold, chapter, dim, good, show, step, typed};
 use crate::{http, process, root};
 use anyhow::{Context, Result, bail, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Args;
 use serde_json::Value;
 use std::fs;
@@ -95,7 +97,7 @@ impl Demo {
 
     /// Runs a command with `--json` and shows it as a person would type it.
     fn make(&self, arguments: &[&str]) -> Result<Value> {
-        typed(&process::shown(&self.hoheit(arguments)));
+        typed(&quoted(&self.hoheit(arguments)));
         let text = process::output(self.hoheit(arguments).arg("--json"))?;
         serde_json::from_str(&text).context("the command did not print JSON")
     }
@@ -113,17 +115,8 @@ impl Demo {
     fn tell(&mut self) -> Result<()> {
         chapter("2. A customer, a project for internal data in Germany only, a key with a budget");
         let tenant = id(&self.make(&["tenant", "create", "Muster GmbH"])?)?;
-        let project = self.make(&[
-            "project",
-            "create",
-            "assistant",
-            "--tenant",
-            &tenant,
-            "--class",
-            "internal",
-            "--budget-eur",
-            "5.00",
-        ])?;
+        let internal = ["--class", "internal", "--country", "DE", "--budget-eur", "5.00"];
+        let project = self.make(&[&["project", "create", "assistant", "--tenant", &tenant], &internal[..]].concat())?;
         let project = id(&project)?;
         let key = self.make(&["key", "create", "--project", &project])?;
         let key = key["key"].as_str().context("the key is not shown")?.to_owned();
@@ -133,21 +126,9 @@ impl Demo {
         ensure!(self.chat(&key, &["--model", "nano", "What is a receipt?"])?.status.success(), "nano did not answer");
 
         chapter("4. Data may not go everywhere: a partner's endpoint under US law, and data of class secret");
-        self.make(&[
-            "engine",
-            "add",
-            "https://partner.example",
-            "--model",
-            "partner-large",
-            "--country",
-            "DE",
-            "--operator",
-            "Partner Inc.",
-            "--provider",
-            "Partner Inc.",
-            "--jurisdiction",
-            "US",
-        ])?;
+        let partner = ["--operator", "Partner Inc.", "--provider", "Partner Inc.", "--jurisdiction", "US"];
+        let place = ["engine", "add", "https://partner.example", "--model", "partner-large", "--country", "DE"];
+        self.make(&[&place[..], &partner[..]].concat())?;
         let refused =
             self.chat(&key, &["--model", "partner-large", "--class", "secret", "Summarise the client file."])?;
         ensure!(!refused.status.success(), "secret data went to a foreign jurisdiction");
@@ -155,9 +136,9 @@ impl Demo {
         typed(&format!("hoheit policy explain --project {project} --class secret"));
         show(&process::output(&mut self.hoheit(&["policy", "explain", "--project", &project, "--class", "secret"]))?);
 
-        chapter("5. A budget that ends: 0.0002 euro, blocked at the last cent");
+        chapter("5. A budget that ends: 0.0004 euro, blocked at the last cent");
         let small =
-            self.make(&["key", "create", "--project", &project, "--name", "small", "--budget-eur", "0.0002"])?;
+            self.make(&["key", "create", "--project", &project, "--name", "small", "--budget-eur", "0.0004"])?;
         let small = small["key"].as_str().context("the key is not shown")?.to_owned();
         self.spend(&small)?;
         self.verify(&tenant)?;
@@ -167,11 +148,12 @@ impl Demo {
 
     /// Asks until the budget says no.
     fn spend(&self, key: &str) -> Result<()> {
-        for _ in 0..50 {
+        for answered in 0..50 {
             let output = self.chat(key, &["--model", "nano", "--max-tokens", "24", "And a budget?"])?;
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             if !output.status.success() {
                 ensure!(said.contains("budget"), "something else than the budget said no: {said}");
+                ensure!(answered > 0, "the budget bought no answer at all: {said}");
                 return Ok(());
             }
         }
@@ -198,9 +180,9 @@ impl Demo {
             if Path::new(&proof).exists() { &["receipt", "--proof", &proof] } else { &["receipt"] };
         self.check(with_proof, &one, &jwks, &log_key)?;
 
-        show(&dim("and a forged one: the same receipt with one byte changed"));
+        show(&dim("and a forged one: the same receipt, claiming that one token was answered"));
         let forged = self.customer.join("forged.jwt");
-        fs::write(&forged, forge(&fs::read_to_string(&one)?))?;
+        fs::write(&forged, forge(fs::read_to_string(&one)?.trim())?)?;
         ensure!(self.check(&["receipt"], &forged, &jwks, &log_key).is_err(), "a forged receipt was accepted");
         show(&good("rejected, as it must be"));
         Ok(())
@@ -295,8 +277,12 @@ fn first_with(folder: &Path, ending: &str) -> Result<PathBuf> {
     found.into_iter().next().with_context(|| format!("no {ending} in {}", folder.display()))
 }
 
-/// Changes one digit of the payload.
-fn forge(jwt: &str) -> String {
-    let middle = jwt.len() / 2;
-    jwt.char_indices().map(|(at, c)| if at == middle { if c == 'A' { 'B' } else { 'A' } } else { c }).collect()
+/// The same receipt with another count of tokens; the signature stays.
+fn forge(jwt: &str) -> Result<String> {
+    let [head, claims, signature] = jwt.split('.').collect::<Vec<_>>()[..] else { bail!("not a JWT: {jwt}") };
+    let claims = String::from_utf8(URL_SAFE_NO_PAD.decode(claims)?)?;
+    let (before, after) = claims.split_once("\"output\":").context("a receipt without a count")?;
+    let after = after.trim_start_matches(|c: char| c.is_ascii_digit());
+    let forged = URL_SAFE_NO_PAD.encode(format!("{before}\"output\":1{after}"));
+    Ok(format!("{head}.{forged}.{signature}"))
 }

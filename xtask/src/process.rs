@@ -118,7 +118,7 @@ pub fn output(command: &mut Command) -> Result<String> {
 }
 
 /// The command as one line, program by its last name.
-pub fn shown(command: &Command) -> String {
+fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
     let mut line = program.to_string_lossy().into_owned();
     for argument in command.get_args() {
