@@ -82,8 +82,18 @@ fn damage_inside_the_journal_is_refused_and_named() {
     let said = refused(&["--data", site.data().to_str().unwrap(), "--no-model"]);
     assert!(said.contains(segment.file_name().unwrap().to_str().unwrap()), "{said}");
     assert_eq!(fs::read(&segment).unwrap(), bytes, "damage is evidence: it is not cut away");
+    // What the runbook says to do: without that file it starts, and whole it starts with it.
+    let aside = site.scratch("damaged.segment");
+    fs::rename(&segment, &aside).unwrap();
+    site.boot();
+    site.kill();
+    for later in files(&site.data().join("journal")).into_keys() {
+        fs::remove_file(later).unwrap();
+    }
     fs::write(&segment, whole).unwrap();
     site.boot();
+    let receipts = site.cli(&["receipt", "list", "--tenant", &customer.tenant]);
+    assert_eq!(receipts["data"].as_array().unwrap().len(), 3);
 }
 
 #[test]
