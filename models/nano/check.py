@@ -127,7 +127,7 @@ def report(nano):
 def main():
     nano = Nano(Path(__file__).parent)
     for question in sys.argv[1:] or DEMO:
-        print(f"> {question}\n{nano.ask(question)}\n")
+        print(f"> {question}\n{nano.ask(question)[0]}\n")
     if not sys.argv[1:]:
         for miss in report(nano):
             print("miss", *miss, sep=" | ")
