@@ -40,6 +40,8 @@ pub(crate) struct Asked {
     tool: Option<String>,
     inputs: usize,
     all: Map<String, Value>,
+    /// As it came. A parsed number need not print as it was written.
+    text: String,
 }
 
 impl Asked {
@@ -67,6 +69,7 @@ impl Asked {
             tool: tool.map(str::to_owned),
             inputs: all.get("input").and_then(Value::as_array).map_or(1, Vec::len),
             all,
+            text: String::from_utf8_lossy(body).into_owned(),
         })
     }
 
@@ -154,7 +157,7 @@ fn head(asked: &Asked, behaviour: &Behaviour, object: &str, choices: Value) -> M
     answer.insert("model".into(), asked.model.clone().into());
     answer.insert("choices".into(), choices);
     if behaviour.echo {
-        answer.insert("twin_echo".into(), Value::Object(asked.all.clone()));
+        answer.insert("twin_echo".into(), Value::from(asked.text.clone()));
     }
     answer
 }
@@ -208,7 +211,7 @@ fn embedding(asked: &Asked, behaviour: &Behaviour) -> String {
         answer["usage"] = json!({"prompt_tokens": input, "total_tokens": input});
     }
     if behaviour.echo {
-        answer["twin_echo"] = Value::Object(asked.all.clone());
+        answer["twin_echo"] = Value::from(asked.text.clone());
     }
     answer.to_string()
 }

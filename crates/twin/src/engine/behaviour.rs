@@ -139,7 +139,7 @@ pub struct Behaviour {
     pub end: End,
     pub usage: UsageStory,
     pub framing: Framing,
-    /// Returns the request's parameters under `twin_echo`, so that a test sees what arrived.
+    /// Returns the request's body as a text under `twin_echo`, so that a test sees what arrived, byte for byte.
     pub echo: bool,
 }
 

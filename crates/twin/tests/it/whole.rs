@@ -41,7 +41,7 @@ async fn parameters_and_tools_come_back() {
         "tools": [{"type": "function", "function": {"name": "weather", "parameters": {}}}],
     });
     let (_, answer) = json_of(&engine, "/v1/chat/completions", &body).await;
-    assert_eq!(answer["twin_echo"], body);
+    assert_eq!(answer["twin_echo"], body.to_string());
     assert_eq!(answer["choices"][0]["message"]["tool_calls"][0]["function"]["name"], "weather");
     assert_eq!(engine.requests()[0].json(), body);
     assert_eq!(engine.requests()[0].header("content-type"), Some("application/json"));
