@@ -180,7 +180,8 @@ struct EngineErrorBody {
 }
 
 /// A status that is not 200. A client's mistake is passed on in the engine's words and says nothing about the replica's
-/// health; a full engine is load, not a failure; everything else is the engine's fault.
+/// health; nor does a path that the engine lacks; a full engine is load, not a failure; everything else is the engine's
+/// fault.
 async fn rejection(response: Response<Incoming>) -> Failure {
     let status = response.status().as_u16();
     let retry_after = response
@@ -201,6 +202,12 @@ async fn rejection(response: Response<Incoming>) -> Failure {
         }
         429 => full(retry_after),
         503 if retry_after.is_some() => full(retry_after),
+        // It does not offer this path: embeddings asked of a chat model. A client's doing, so the replica stays in for
+        // everyone else; another one may offer it.
+        404 | 405 | 501 => {
+            let failure = Failure::engine(Code::EngineFailed, "the engine does not offer this for this model");
+            Failure { report: routing::Report::Neutral, ..failure }
+        }
         _ => Failure::engine(Code::EngineFailed, "the engine failed: try again"),
     }
 }

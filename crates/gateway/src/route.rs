@@ -11,9 +11,9 @@ use crate::view::EndpointEntry;
 use bytes::Bytes;
 use routing::{ATTEMPTS_MAX, ReplicaView, choose};
 use std::sync::Arc;
-use types::{Code, ReceiptId};
 use types::receipt::ServedBy;
 use types::snapshot::EngineKind;
+use types::{Code, ReceiptId};
 
 /// One attempt at one replica.
 pub struct Routed {

@@ -135,6 +135,25 @@ async fn lies_about_usage_are_marked_and_never_overbill() {
     }
 }
 
+/// A chat engine answers embeddings with 404. Whoever asks for them must not take its replicas from everyone.
+#[tokio::test]
+async fn what_an_engine_does_not_offer_closes_no_breaker() {
+    for status in [404, 405, 501] {
+        let script = twin::engine::Script::choose(move |ask| match ask.path {
+            "/v1/embeddings" => Behaviour::before(Before::error(status)),
+            _ => Behaviour::tokens(2),
+        });
+        let engine = ScriptedEngine::start(script).await.unwrap();
+        let world = Setup::new().engine(&engine.url(), "DE").start().await;
+        for _ in 0..20 {
+            let body = chat(json!({"input": "a"})).to_string();
+            let reply = world.post_with("/v1/embeddings", &[("authorization", &bearer(KEY))], body).await;
+            assert_eq!((reply.status, reply.code().as_str()), (502, "engine_failed"), "{status}");
+        }
+        assert_eq!(world.chat(json!({})).await.status, 200, "{status}");
+    }
+}
+
 #[tokio::test]
 async fn fifty_poisonous_requests_close_no_breaker() {
     let engine = ScriptedEngine::start(twin::engine::Script::queue(
