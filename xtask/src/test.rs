@@ -10,7 +10,7 @@ use std::time::Instant;
 
 #[derive(Args)]
 pub struct Options {
-    /// Leave out what has to be installed: no SDKs, no PostgreSQL. Tests that need them say that they are skipped.
+    /// Leave out what takes long or has to be installed: no lints, no SDKs, no PostgreSQL. Tests that need them say that they are skipped.
     #[arg(long)]
     quick: bool,
     /// Passed on to the runner, for example a part of a test's name.
@@ -29,6 +29,9 @@ pub fn run(options: &Options) -> Result<()> {
             }
         }
     }
+    if !options.quick && options.rest.is_empty() {
+        lint()?;
+    }
     let nextest = prerequisites::nextest();
     if has_doc_tests(&root::path().join("crates"))? {
         process::run(process::cargo().args(["test", "--workspace", "--doc"]))?;
@@ -46,6 +49,21 @@ pub fn run(options: &Options) -> Result<()> {
     let result = process::run(&mut runner);
     screen::step(&format!("tests took {} s", begin.elapsed().as_secs()));
     result
+}
+
+/// Form and lints. Only lints that the workspace names fail; what a newer compiler adds to its own list is shown.
+fn lint() -> Result<()> {
+    for (component, arguments) in
+        [("fmt", &["fmt", "--all", "--check"][..]), ("clippy", &["clippy", "--workspace", "--all-targets", "--quiet"])]
+    {
+        if process::output(process::cargo().args([component, "--version"])).is_err() {
+            eprintln!("{} this toolchain has no cargo {component}", screen::bad("skipping a check:"));
+            continue;
+        }
+        screen::step(&format!("cargo {}", arguments.join(" ")));
+        process::run(process::cargo().args(arguments))?;
+    }
+    Ok(())
 }
 
 fn sdks_here() -> bool {

@@ -246,7 +246,7 @@ mod tests {
         fn bound_covers_every_usage_within_it(
             price in any_price(), input_max in tokens(), output_max in tokens(), parts: [u64; 4],
         ) {
-            let within = |part: u64, max: u64| (u128::from(part) * (u128::from(max) + 1) >> 64) as u64;
+            let within = |part: u64, max: u64| ((u128::from(part) * (u128::from(max) + 1)) >> 64) as u64;
             let input = within(parts[0], input_max);
             let output = within(parts[2], output_max);
             let most = bound(&price, input_max, output_max);

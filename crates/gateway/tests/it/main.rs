@@ -3,6 +3,8 @@
 //! Every test ends in [`world::World::receipts`], which stops the gateway and checks the journal's invariant: each
 //! admitted request has exactly one receipt, chains are gapless.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 mod answers;
 mod clients;
 mod engines;

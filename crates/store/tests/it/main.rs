@@ -1,6 +1,8 @@
 //! The store's integration tests. Every check of [`suite!`] takes a fresh store and runs on SQLite, one test each, and
 //! on PostgreSQL, all in one test (starting a server costs a second); without PostgreSQL that test says so and passes.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 mod audited;
 mod postgres;
 mod receipts;

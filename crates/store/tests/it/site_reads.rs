@@ -64,7 +64,7 @@ pub async fn everything_reads_back(bed: &Bed) {
     assert_eq!(store.tokens().await.unwrap(), [token]);
     assert_eq!(store.endpoint(endpoint.id).await.unwrap().as_ref(), Some(&endpoint));
     assert_eq!(store.engine(engine.id).await.unwrap().as_ref(), Some(&engine));
-    assert_eq!(store.rules().await.unwrap(), [rule.clone()]);
+    assert_eq!(store.rules().await.unwrap(), std::slice::from_ref(&rule));
     assert_eq!(store.price_book().await.unwrap(), prices(1));
     assert_eq!(store.snapshot_version().await.unwrap(), 12);
     let expect = Snapshot {

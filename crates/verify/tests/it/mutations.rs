@@ -274,7 +274,8 @@ fn what_may_differ_holds() {
         ("a line end after the receipt", Command::Receipt, |w| w.edit(&jwt(1, 1), |text| format!("{text}\n"))),
         ("alg by RFC 9864's name, signed so", Command::Receipt, |w| {
             w.remove(&proof(1, 1));
-            let (head, rest) = (|t: String| (t.clone(), t))(w.text(&jwt(1, 1)));
+            let head = w.text(&jwt(1, 1));
+            let rest = head.clone();
             let header = String::from_utf8(from_b64url(head.split('.').next().unwrap()).unwrap()).unwrap();
             let body = rest.split('.').nth(1).unwrap().to_owned();
             let text = format!("{}.{body}", b64url(header.replace("EdDSA", "Ed25519").as_bytes()));
