@@ -1,8 +1,12 @@
 // The site under test as the cases see it: clients, receipts verified by a JOSE library, and plain comparisons.
 
 import { createLocalJWKSet, jwtVerify } from 'jose';
+import { webcrypto } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import OpenAI from 'openai';
+
+// Debian 12's Node 18 has it under this name only; jose looks for it where browsers have it.
+globalThis.crypto ??= webcrypto;
 
 export const URL = process.env.HOHEIT_URL;
 
