@@ -1,6 +1,6 @@
 //! A breaker per replica: closed lets requests pass, open keeps them away, half-open lets one through as a probe.
 //!
-//! Only failures of the replica count (refused, reset, timed out, 5xx, garbage). A request that the engine rejects as the
+//! Only failures of the replica count (refused, reset, timed out, 5xx, 401, garbage). A request that the engine rejects as the
 //! client's fault says nothing about the engine: fifty oversized prompts must not empty a site. A 429 says that it is
 //! full, which is load and not a fault; a probe that gets one leaves the breaker open.
 //!
@@ -29,17 +29,23 @@ pub enum Report {
     Failure,
     /// It is full: 429, or 503 with `Retry-After`.
     Full,
-    /// Nothing to learn: the client's fault, or the client left.
+    /// Nothing to learn: the client's fault, the client left, or nobody said. The time of such a report does not matter.
     Neutral,
 }
 
 impl Report {
     /// What a status line says. A 503 here is without `Retry-After`; with it, report [`Report::Full`].
+    ///
+    /// Whatever a request alone can provoke is neutral, 501 (no such operation for this model) included: no tenant may
+    /// take a replica from the others. A 401 is different: it judges the credential, which is ours and the same for
+    /// every request, so the replica is of no use to anybody. Neutral it would be a trap, since it answers fast, is
+    /// never loaded, and so would be chosen again and again.
     pub fn of_status(status: u16) -> Report {
         match status {
-            200..=399 => Report::Success,
+            200..=299 => Report::Success,
+            401 => Report::Failure,
             429 => Report::Full,
-            400..=499 => Report::Neutral,
+            300..=499 | 501 => Report::Neutral,
             _ => Report::Failure,
         }
     }
@@ -122,9 +128,7 @@ impl Breaker {
             }
             (State::HalfOpen { pause_millis, .. }, Report::Full) => open(now_millis, pause_millis),
             // The probe said nothing: the next request is the next probe.
-            (State::HalfOpen { pause_millis, .. }, Report::Neutral) => {
-                State::Open { until_millis: now_millis, pause_millis }
-            }
+            (State::HalfOpen { pause_millis, .. }, Report::Neutral) => State::Open { until_millis: 0, pause_millis },
             // Requests that passed before it opened come back late; a success among them was begun in better times.
             (state @ State::Open { .. }, _) | (state @ State::Closed { .. }, Report::Full | Report::Neutral) => state,
         };
@@ -219,12 +223,11 @@ mod tests {
     fn statuses() {
         let check = |status, expect| assert_eq!(Report::of_status(status), expect, "{status}");
         check(200, Report::Success);
-        check(302, Report::Success);
-        for status in [400, 401, 404, 413, 422] {
+        for status in [302, 400, 403, 404, 405, 413, 415, 422, 501] {
             check(status, Report::Neutral);
         }
         check(429, Report::Full);
-        for status in [0, 100, 500, 502, 503, 504, 600] {
+        for status in [0, 100, 401, 500, 502, 503, 504, 600] {
             check(status, Report::Failure);
         }
     }

@@ -15,4 +15,4 @@ pub mod retry;
 
 pub use breaker::{Breaker, Report};
 pub use replica::{ReplicaView, choose};
-pub use retry::{ATTEMPTS_MAX, RetryBudget};
+pub use retry::{ATTEMPTS_MAX, Attempts, RetryBudget};

@@ -1,6 +1,6 @@
 //! The one integration binary of routing: the three parts together, as the gateway uses them.
 
-use routing::{ATTEMPTS_MAX, Breaker, ReplicaView, Report, RetryBudget, choose};
+use routing::{ATTEMPTS_MAX, Attempts, Breaker, ReplicaView, Report, RetryBudget};
 
 /// A gateway's loop over attempts, with an engine that decides by replica whether an attempt succeeds.
 fn request(
@@ -10,19 +10,15 @@ fn request(
     random: u64,
     works: impl Fn(usize) -> bool,
 ) -> Vec<usize> {
-    let mut tried = Vec::new();
+    let (mut tried, mut attempts) = (Vec::new(), Attempts::default());
     budget.on_request();
-    while tried.len() < ATTEMPTS_MAX {
+    loop {
         let views: Vec<_> =
             breakers.iter().map(|b| ReplicaView { in_flight: 0, available: b.available(now) }).collect();
-        let Some(at) = choose(&views, &tried, random.wrapping_mul(tried.len() as u64 * 2 + 1)) else { break };
-        if !tried.is_empty() && !budget.try_retry(now) {
-            break;
-        }
+        let random = random.wrapping_mul(tried.len() as u64 * 2 + 1);
+        let next = attempts.next(&views, random, || budget.try_retry(now), |at| breakers[at].try_pass(now));
+        let Some(at) = next else { break };
         tried.push(at);
-        if !breakers[at].try_pass(now) {
-            continue;
-        }
         breakers[at].report(if works(at) { Report::Success } else { Report::Failure }, now);
         if works(at) {
             break;
