@@ -115,6 +115,7 @@ impl Engine {
             inbox,
             places: Arc::new(Semaphore::new(sequences_max.saturating_add(options.queue_max))),
             meter,
+            bearer: options.bearer.clone(),
             body_bytes_max: options.body_bytes_max,
             body_timeout: options.body_timeout,
             started: unix_seconds(),

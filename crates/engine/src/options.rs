@@ -29,6 +29,9 @@ pub type OnStep = Arc<dyn Fn(Step) + Send + Sync>;
 pub struct Options {
     /// The model's name in requests; by default the name of its folder or file.
     pub name: Option<String>,
+    /// Asked of every caller as `Authorization: Bearer`, but not for `/health`. None on a loopback port means that every
+    /// user of the machine may ask, past any policy of the gateway in front.
+    pub bearer: Option<String>,
     /// Requests that may wait. 64 at some 20 answers a minute on a laptop are three minutes: longer than a caller waits.
     pub queue_max: usize,
     /// Requests that take turns. 4, because each holds a key-value cache (Llama 1B at 4,096 tokens: 4,096 x 16 layers x
@@ -60,6 +63,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             name: None,
+            bearer: None,
             queue_max: 64,
             sequences_max: 4,
             threads: None,

@@ -23,6 +23,8 @@ pub(crate) struct Sampling {
     pub(crate) seed: Option<u64>,
     pub(crate) stops: Vec<String>,
     pub(crate) tokens_max: Option<usize>,
+    /// As many of these as fit behind the prompt: what a gateway sends for a caller who named no number.
+    pub(crate) tokens_fitting: Option<usize>,
     pub(crate) stream: bool,
     pub(crate) include_usage: bool,
     pub(crate) continuous_usage: bool,
@@ -130,6 +132,7 @@ fn sampling(fields: &mut Fields) -> Result<Sampling> {
     }
     let newer = fields.count("max_completion_tokens")?;
     let tokens_max = newer.or(fields.count("max_tokens")?);
+    let tokens_fitting = fields.count("max_tokens_fitting")?;
     let stream = fields.flag("stream")?;
     let (include_usage, continuous_usage) = match fields.take("stream_options") {
         None => (false, false),
@@ -146,7 +149,17 @@ fn sampling(fields: &mut Fields) -> Result<Sampling> {
         }
         Some(_) => return Err(Refusal::field("stream_options", "`stream_options` should be an object.")),
     };
-    Ok(Sampling { temperature, top_p, seed, stops, tokens_max, stream, include_usage, continuous_usage })
+    Ok(Sampling {
+        temperature,
+        top_p,
+        seed,
+        stops,
+        tokens_max,
+        tokens_fitting,
+        stream,
+        include_usage,
+        continuous_usage,
+    })
 }
 
 fn messages(value: Value) -> Result<Vec<Message>> {

@@ -14,7 +14,7 @@ use crate::turn::meter::Meter;
 use crate::turn::sequence::{Event, Generate, Job, Work};
 use ask::{Input, Sampling};
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use refusal::Refusal;
@@ -39,6 +39,7 @@ pub(crate) struct Api {
     pub(crate) inbox: std::sync::mpsc::Sender<Job>,
     pub(crate) places: Arc<Semaphore>,
     pub(crate) meter: Arc<Meter>,
+    pub(crate) bearer: Option<String>,
     pub(crate) body_bytes_max: usize,
     pub(crate) body_timeout: Duration,
     pub(crate) started: u64,
@@ -67,6 +68,9 @@ impl Api {
 
     async fn route(&self, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
         let path = request.uri().path().to_owned();
+        if path != "/health" && !self.admits(request.headers()) {
+            return Err(Refusal::stranger());
+        }
         let allowed = match path.as_str() {
             "/v1/chat/completions" | "/v1/completions" | "/v1/embeddings" => Method::POST,
             "/v1/models" | "/v1/engine/status" | "/health" | "/metrics" => Method::GET,
@@ -93,6 +97,14 @@ impl Api {
                 Ok(whole(json_response(StatusCode::OK, &self.model_json())))
             }
         }
+    }
+
+    /// Whether the caller shows the credential, where one is asked for. Hashes are compared, so that the time says nothing.
+    fn admits(&self, headers: &HeaderMap) -> bool {
+        let Some(bearer) = &self.bearer else { return true };
+        let shown = headers.get(header::AUTHORIZATION).map_or(&[][..], HeaderValue::as_bytes);
+        let hash = |text: &[u8]| aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text);
+        hash(shown).as_ref() == hash(format!("Bearer {bearer}").as_bytes()).as_ref()
     }
 
     async fn body(&self, request: Request<Incoming>) -> Result<Bytes, Refusal> {
@@ -144,9 +156,11 @@ impl Api {
                 return Err(Refusal::context(param, message));
             }
             (Some(asked), _) => asked,
+            (None, _) if sampling.tokens_fitting.is_some() => room,
             (None, Dialect::Chat) => room,
             (None, Dialect::Text) => room.min(TEXT_TOKENS_DEFAULT),
-        };
+        }
+        .min(sampling.tokens_fitting.unwrap_or(usize::MAX));
         let reply = Reply {
             dialect,
             id: format!("{prefix}-{:032x}", u128::from_be_bytes(random()?)),

@@ -52,6 +52,11 @@ impl Refusal {
         Self { param: Some("model".into()), ..refusal }
     }
 
+    pub(crate) fn stranger() -> Self {
+        let message = "This engine answers only to the gateway that started it.";
+        Self::new(StatusCode::UNAUTHORIZED, "authentication_error", Some("invalid_api_key"), message)
+    }
+
     pub(crate) fn path_unknown(path: &str) -> Self {
         Self::new(
             StatusCode::NOT_FOUND,

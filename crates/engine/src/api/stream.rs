@@ -25,6 +25,8 @@ pub(crate) struct Sse {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    /// Nothing was said yet, not even who speaks: a chunk before the sequence has had its turn would tell whoever waits
+    /// for the first token that it is there.
     Opening,
     Speaking,
     Ended,
@@ -50,6 +52,12 @@ impl Sse {
         let mut frame = String::new();
         match event {
             Some(Event::Token { text, completion_tokens, finish }) => {
+                if self.stage == Stage::Opening {
+                    self.stage = Stage::Speaking;
+                    if let Some(opening) = self.reply.opening() {
+                        self.event(&mut frame, opening, 0);
+                    }
+                }
                 // With running usage every token is shown, also one whose text is held back: the count is the news.
                 if !text.is_empty() || (self.continuous_usage && finish.is_none()) {
                     self.event(&mut frame, self.reply.chunk(&text, None), completion_tokens);
@@ -82,15 +90,7 @@ impl Body for Sse {
     type Error = Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.stage == Stage::Opening {
-            self.stage = Stage::Speaking;
-            if let Some(opening) = self.reply.opening() {
-                let mut frame = String::new();
-                self.event(&mut frame, opening, 0);
-                return Poll::Ready(Some(Ok(Frame::data(frame.into()))));
-            }
-        }
-        while self.stage == Stage::Speaking {
+        while self.stage != Stage::Ended {
             let event = ready!(self.events.poll_recv(cx));
             let frame = self.frame(event);
             if !frame.is_empty() {
@@ -102,5 +102,47 @@ impl Body for Sse {
 
     fn is_end_stream(&self) -> bool {
         self.stage == Stage::Ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reply::Dialect;
+    use super::*;
+    use std::task::Waker;
+    use tokio::sync::mpsc::unbounded_channel;
+
+    fn sse(dialect: Dialect) -> (tokio::sync::mpsc::UnboundedSender<Event>, Sse) {
+        let (sender, events) = unbounded_channel();
+        let text = String::new;
+        let reply = Reply { dialect, id: text(), created: 0, model: text(), fingerprint: text(), prompt_tokens: 1 };
+        let sse = Sse { reply, events, include_usage: false, continuous_usage: false, stage: Stage::Opening };
+        (sender, sse)
+    }
+
+    fn next(sse: &mut Sse) -> Option<String> {
+        match Pin::new(sse).poll_frame(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Some(Ok(frame))) => {
+                Some(String::from_utf8(frame.into_data().ok()?.to_vec()).expect("events are text"))
+            }
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn nothing_is_said_before_the_first_token() {
+        let (sender, mut sse) = sse(Dialect::Chat);
+        assert_eq!(next(&mut sse), None);
+        sender.send(Event::Token { text: "a".into(), completion_tokens: 1, finish: None }).unwrap();
+        let first = next(&mut sse).unwrap();
+        assert!(first.contains("assistant") && first.contains(r#""content":"a""#), "{first}");
+    }
+
+    #[test]
+    fn a_sequence_that_fails_at_once_says_only_that() {
+        let (sender, mut sse) = sse(Dialect::Chat);
+        sender.send(Event::Failed("no".into())).unwrap();
+        let first = next(&mut sse).unwrap();
+        assert!(first.contains("error") && !first.contains("assistant"), "{first}");
     }
 }

@@ -297,3 +297,26 @@ async fn the_model_is_listed() {
     assert!(text.contains("\nhoheit_engine_sequences_running 0\n"), "{text}");
     served.stop().await;
 }
+
+/// A gateway caps answers whose length nobody named; whether the cap fits behind the prompt only the engine knows.
+#[tokio::test]
+async fn a_length_that_nobody_named_gives_way_to_the_prompt() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny::scripted(dir.path(), false);
+    let served = serve(dir.path(), Options { context_max: 12, ..Options::default() }).await;
+    let check = async |more: Value, tokens: Result<u64, &str>| {
+        let body = json!({"model": "tiny", "temperature": 0, "messages": [{"role": "user", "content": "xyz"}]});
+        let answer = served.chat(with(body, more.clone())).await.json();
+        match tokens {
+            Ok(tokens) => assert_eq!(answer["usage"]["completion_tokens"], tokens, "{more}"),
+            Err(code) => assert_eq!(answer["error"]["code"], code, "{more}"),
+        }
+    };
+    // Six tokens of prompt leave six.
+    check(json!({"max_tokens": 100}), Err("context_length_exceeded")).await;
+    check(json!({"max_tokens_fitting": 100}), Ok(6)).await;
+    check(json!({"max_tokens_fitting": 4}), Ok(4)).await;
+    check(json!({"max_tokens_fitting": 4, "max_tokens": 2}), Ok(2)).await;
+    check(json!({"max_tokens_fitting": 4, "max_tokens": 5}), Ok(4)).await;
+    served.stop().await;
+}

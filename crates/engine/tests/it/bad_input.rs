@@ -191,3 +191,30 @@ async fn templates_may_be_missing_or_refuse() {
     assert_eq!(served.post("/v1/completions", &json!({"model": "tiny", "prompt": "a"})).await.status, StatusCode::OK);
     served.stop().await;
 }
+
+#[tokio::test]
+async fn who_does_not_show_the_credential_gets_nothing_but_health() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny::scripted(dir.path(), false);
+    let served = serve(dir.path(), Options { bearer: Some("secret".into()), ..Options::default() }).await;
+    let status = async |path: &str, shown: Option<&str>| {
+        let stream = tokio::net::TcpStream::connect(served.address).await.unwrap();
+        let io = hyper_util::rt::TokioIo::new(stream);
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+        let connection = tokio::spawn(async move { drop(connection.await) });
+        let mut request = http::Request::builder().uri(path).header("host", "engine");
+        if let Some(shown) = shown {
+            request = request.header("authorization", shown);
+        }
+        let answer = sender.send_request(request.body(String::new()).unwrap()).await.unwrap();
+        connection.abort();
+        answer.status().as_u16()
+    };
+    for path in ["/v1/models", "/metrics", "/v1/engine/status", "/v1/chat/completions", "/nothing"] {
+        for shown in [None, Some("Bearer secre"), Some("Bearer secret2"), Some("secret"), Some("")] {
+            assert_eq!(status(path, shown).await, 401, "{path} {shown:?}");
+        }
+    }
+    assert_eq!((status("/health", None).await, status("/v1/models", Some("Bearer secret")).await), (200, 200));
+    served.stop().await;
+}

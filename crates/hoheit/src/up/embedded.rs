@@ -24,6 +24,8 @@ const NANO: [(&str, &[u8]); 4] = [
 pub struct Running {
     pub url: String,
     pub info: engine::ModelInfo,
+    /// New with each start, known to the engine and the gateway: a port on loopback is open to every user of the machine.
+    bearer: String,
     stop: oneshot::Sender<()>,
     thread: std::thread::JoinHandle<()>,
 }
@@ -43,8 +45,12 @@ pub fn unpack_nano(dir: &Path) -> Result<PathBuf> {
 
 /// Loads a model and serves it. Loading blocks; it is done before the port opens, so a bad model file ends the start.
 pub fn start(path: &Path) -> Result<Running> {
-    let engine = Engine::load(path, engine::Options::default())
-        .with_context(|| format!("the model at {} cannot be loaded", path.display()))?;
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("the kernel gives no random bytes: {error}"))?;
+    let bearer: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let options = engine::Options { bearer: Some(bearer.clone()), ..engine::Options::default() };
+    let engine =
+        Engine::load(path, options).with_context(|| format!("the model at {} cannot be loaded", path.display()))?;
     let info = engine.info();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").context("no free port on loopback for the engine")?;
     listener.set_nonblocking(true)?;
@@ -60,7 +66,7 @@ pub fn start(path: &Path) -> Result<Running> {
             tracing::error!(%error, "the embedded engine ended");
         }
     })?;
-    Ok(Running { url, info, stop, thread })
+    Ok(Running { url, info, bearer, stop, thread })
 }
 
 impl Running {
@@ -123,7 +129,7 @@ pub async fn register(
         url: running.url.clone(),
         kind: EngineKind::Embedded,
         model_alias: None,
-        credential: None,
+        credential: Some(running.bearer.clone()),
         cordoned: false,
     };
     let place = store.engine_add(&endpoint, &engine, &entry("engine.add", engine.id.to_string())).await?;
