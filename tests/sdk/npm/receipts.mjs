@@ -80,7 +80,8 @@ export default {
   },
 
   async cancelled_stream() {
-    const { data, response } = await chat({ model: 'stalls', stream: true }).withResponse();
+    const asked = { model: 'stalls', stream: true, user: 'read-all' };
+    const { data, response } = await chat(asked).withResponse();
     let text = '';
     for await (const chunk of data) {
       text += chunk.choices[0].delta.content;

@@ -93,7 +93,7 @@ def another_key_does_not_verify():
 
 @case
 def cancelled_stream():
-    raw = chat(model="stalls", stream=True)
+    raw = chat(model="stalls", stream=True, user="read-all")
     stream = raw.parse()
     text = next(iter(stream)).choices[0].delta.content
     for chunk in stream:
