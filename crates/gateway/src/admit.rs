@@ -3,13 +3,14 @@
 //! The result is a witness: an [`Admitted`] cannot be made elsewhere, holds the money, and names the only endpoints that
 //! routing may look at. Residency is part of the verdict, so no later stage can reach a foreign replica.
 
+use crate::allowance::{self, Length};
 use crate::fields::Fields;
 use crate::idempotency::{Answer, Claim, Guard};
 use crate::receipt::Obligation;
 use crate::receive::Received;
 use crate::refusal::Refusal;
 use crate::scope::RateView;
-use crate::settle::{Bounds, Hold, take_rates};
+use crate::settle::{Hold, take_rates};
 use crate::view::Verdict;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -21,8 +22,8 @@ pub struct Admitted {
     pub(crate) fields: Fields,
     pub(crate) body: Bytes,
     pub(crate) verdict: Arc<Verdict>,
-    /// The cap of one choice, where every permitted endpoint agrees or the smallest otherwise.
-    pub(crate) output_tokens_max: u64,
+    /// How long each choice of the answer may be.
+    pub(crate) length: Length,
     pub(crate) rates: RateView,
     pub(crate) idempotency: Option<Guard>,
 }
@@ -37,8 +38,8 @@ pub enum Turned {
 pub fn admit(received: Received) -> Result<Admitted, Turned> {
     let Received { mut obligation, fields, body, idempotency_key } = received;
     match judge(&mut obligation, &fields, &body, idempotency_key.as_deref()) {
-        Ok(Judged { verdict, output_tokens_max, rates, idempotency }) => {
-            Ok(Admitted { obligation, fields, body, verdict, output_tokens_max, rates, idempotency })
+        Ok(Judged { verdict, length, rates, idempotency }) => {
+            Ok(Admitted { obligation, fields, body, verdict, length, rates, idempotency })
         }
         Err(No::Refused(refusal, rates)) => Err(Turned::Refused(Box::new((obligation, refusal, rates)))),
         Err(No::Replayed(answer)) => {
@@ -50,7 +51,7 @@ pub fn admit(received: Received) -> Result<Admitted, Turned> {
 
 struct Judged {
     verdict: Arc<Verdict>,
-    output_tokens_max: u64,
+    length: Length,
     rates: RateView,
     idempotency: Option<Guard>,
 }
@@ -112,7 +113,7 @@ fn judge(
             "this model has no price yet: the operator sets one with `hoheit price set`",
         )
     })?;
-    let (bounds, output_tokens_max) = bounds(fields, &verdict);
+    let (bounds, length) = allowance::bounds(fields, &verdict);
     let tokens = bounds.input_tokens.saturating_add(bounds.output_tokens);
     let (rates, [project_taken, key_taken]) =
         take_rates([&key.scope_project, &key.scope_key], tokens, now).map_err(|(r, view)| No::Refused(r, view))?;
@@ -131,7 +132,7 @@ fn judge(
             return Err(No::Refused(refusal, rates));
         }
     }
-    Ok(Judged { verdict, output_tokens_max, rates, idempotency })
+    Ok(Judged { verdict, length, rates, idempotency })
 }
 
 /// The receipt says which rules permitted, or which refused.
@@ -174,24 +175,4 @@ fn policy_refusal(verdict: &Verdict, class: DataClass, model: &str, country: &Op
             rules.join(", "),
         ),
     )
-}
-
-/// Upper bounds that hold whatever the engine does: bytes bound the prompt, `max_tokens` under the model's cap bounds
-/// each choice.
-fn bounds(fields: &Fields, verdict: &Verdict) -> (Bounds, u64) {
-    let endpoints = || verdict.permitted.iter().map(|(entry, _)| &entry.endpoint);
-    let context = endpoints().map(|endpoint| endpoint.context_length).max().unwrap_or(0);
-    let cap = endpoints().map(|endpoint| endpoint.output_tokens_max).min().unwrap_or(0);
-    let prompts = fields.choices.max(1);
-    let input_tokens = fields.input_tokens_bound.unwrap_or(u64::MAX).min(context.saturating_mul(prompts));
-    let output_tokens = match fields.operation {
-        crate::fields::Operation::Embeddings => 0,
-        _ => fields.output_tokens_asked.unwrap_or(cap).min(cap).saturating_mul(fields.choices),
-    };
-    let input_tokens = match fields.operation {
-        // A list of inputs: each may fill the context.
-        crate::fields::Operation::Embeddings => fields.input_tokens_bound.unwrap_or(u64::MAX),
-        _ => input_tokens,
-    };
-    (Bounds { input_tokens, output_tokens }, cap)
 }

@@ -9,30 +9,29 @@ use http::{HeaderValue, Response, header};
 use serde_json::{Value, json};
 use types::Code;
 
-fn visible(view: &View, principal: &Principal, model: &ModelEntry) -> bool {
+/// A model as this key sees it, none if policy permits it nowhere. What is said of it is said of an endpoint that may
+/// serve this key: another one's provider and context are not what the caller gets.
+fn describe(view: &View, principal: &Principal, model: &ModelEntry) -> Option<Value> {
     let key = principal.key();
-    !view.verdict(key, key.project.class, model).permitted.is_empty()
-}
-
-fn describe(model: &ModelEntry) -> Value {
-    let first = model.endpoints.first().map(|entry| &entry.endpoint);
-    json!({
+    let verdict = view.verdict(key, key.project.class, model);
+    let endpoint = &verdict.permitted.first()?.0.endpoint;
+    Some(json!({
         "id": model.name,
         "object": "model",
-        "created": first.map_or(0, |endpoint| endpoint.created_at.seconds()),
-        "owned_by": first.map_or("", |endpoint| endpoint.facts.provider.as_str()),
-        "context_length": first.map_or(0, |endpoint| endpoint.context_length),
-    })
+        "created": endpoint.created_at.seconds(),
+        "owned_by": endpoint.facts.provider,
+        "context_length": endpoint.context_length,
+    }))
 }
 
 pub fn list(view: &View, principal: &Principal) -> Response<Outgoing> {
-    let data: Vec<Value> = view.models().filter(|model| visible(view, principal, model)).map(describe).collect();
+    let data: Vec<Value> = view.models().filter_map(|model| describe(view, principal, model)).collect();
     json_response(&json!({"object": "list", "data": data}))
 }
 
 pub fn retrieve(view: &View, principal: &Principal, name: &str) -> Result<Response<Outgoing>, Refusal> {
-    match view.model(name).filter(|model| visible(view, principal, model)) {
-        Some(model) => Ok(json_response(&describe(model))),
+    match view.model(name).and_then(|model| describe(view, principal, model)) {
+        Some(model) => Ok(json_response(&model)),
         None => Err(Refusal::new(
             Code::ModelNotFound,
             "there is no model of this name here: GET /v1/models lists those that this key may use",

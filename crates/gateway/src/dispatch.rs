@@ -6,8 +6,8 @@
 use crate::limits::Limits;
 use crate::meter::Report as UsageReport;
 use crate::refusal::Refusal;
-use crate::relay::Upstream;
 use crate::route::Routed;
+use crate::upstream::Upstream;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
@@ -17,8 +17,10 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::time::Duration;
+use tokio::time::Instant;
 use types::Code;
 
 /// What `Retry-After` of an engine is capped to, before it is passed on.
@@ -26,6 +28,9 @@ const RETRY_AFTER_SECONDS_MAX: u64 = 300;
 
 /// How much of an engine's own error text a client gets.
 const ENGINE_MESSAGE_BYTES_MAX: usize = 1_000;
+
+/// How much of an engine's error is read: vLLM repeats a field's value in it, and nobody reads more than a page.
+const ENGINE_ERROR_BYTES_MAX: usize = 64 << 10;
 
 /// Connections to engines, one pool per lane.
 #[derive(Clone)]
@@ -54,11 +59,30 @@ pub struct Failure {
     pub report: routing::Report,
     /// Whether another replica may do better.
     pub retry: bool,
+    /// The engine's status, where it says that this gateway and the engine are not set up for each other: an
+    /// operator's matter.
+    pub misfit: Option<u16>,
 }
 
 impl Failure {
-    fn engine(code: Code, message: &str) -> Self {
-        Failure { refusal: Refusal::new(code, message), report: routing::Report::Failure, retry: true }
+    pub fn engine(code: Code, message: &str) -> Self {
+        Failure { refusal: Refusal::new(code, message), report: routing::Report::Failure, retry: true, misfit: None }
+    }
+
+    /// The time for the whole answer is over: another attempt could only keep the client waiting.
+    pub fn too_late() -> Self {
+        let message = "the engine did not finish the answer in time: ask for fewer tokens, or for a stream";
+        Failure { retry: false, ..Failure::engine(Code::EngineTimeout, message) }
+    }
+
+    /// An error in place of the first token of a stream. Engines that have sent their 200 already say the status that
+    /// they would have sent in `error.code`.
+    pub fn event(data: &[u8]) -> Self {
+        let told = EngineError::parse(data);
+        match told.error.code.as_u64().and_then(|code| u16::try_from(code).ok()) {
+            Some(status @ 400..=599) => rejected(status, None, told),
+            _ => Failure::engine(Code::EngineFailed, "the engine's stream is not what the OpenAI API describes"),
+        }
     }
 }
 
@@ -80,16 +104,30 @@ impl EngineClient {
         EngineClient { client }
     }
 
+    /// One attempt. A stream has a time to its first token; whatever it is, the request's deadline ends it.
     pub async fn send(&self, routed: &Routed, stream: bool, limits: &Limits) -> Result<Answer, Failure> {
         let request =
             request(routed).map_err(|_| Failure::engine(Code::EngineFailed, "the engine's URL is unusable"))?;
-        let wait = if stream { limits.first_token_timeout } else { limits.total_timeout };
-        tokio::time::timeout(wait, self.exchange(request, stream, limits)).await.unwrap_or_else(|_| {
-            Err(Failure::engine(Code::EngineTimeout, "the engine did not answer in time: try again"))
-        })
+        let first_token = if stream { Some(Instant::now() + limits.first_token_timeout) } else { None };
+        let until = first_token.unwrap_or(routed.deadline).min(routed.deadline);
+        let exchange = self.exchange(request, stream, limits, routed.deadline);
+        let answer = tokio::time::timeout_at(until, exchange).await.unwrap_or_else(|_| match until < routed.deadline {
+            true => Err(Failure::engine(Code::EngineTimeout, "the engine did not answer in time: try again")),
+            false => Err(Failure::too_late()),
+        });
+        if let Err(Failure { misfit: Some(status), .. }) = answer {
+            routed.note_misfit(status);
+        }
+        answer
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>, stream: bool, limits: &Limits) -> Result<Answer, Failure> {
+    async fn exchange(
+        &self,
+        request: Request<Full<Bytes>>,
+        stream: bool,
+        limits: &Limits,
+        deadline: Instant,
+    ) -> Result<Answer, Failure> {
         let response = self.client.request(request).await.map_err(|error| {
             tracing::debug!(error = %error, "an engine could not be reached");
             Failure::engine(Code::ReplicaUnavailable, "the engine cannot be reached: try again")
@@ -103,7 +141,7 @@ impl EngineClient {
             if !is(b"text/event-stream") {
                 return Err(Failure::engine(Code::EngineFailed, "the engine answered a stream with something else"));
             }
-            return Upstream::open(response.into_body(), limits)
+            return Upstream::open(response.into_body(), limits, deadline)
                 .await
                 .map(|upstream| Answer::Stream(Box::new(upstream)));
         }
@@ -162,26 +200,56 @@ fn whole(body: Bytes) -> Result<Whole, Failure> {
     Ok(Whole { usage, pieces, body })
 }
 
-#[derive(Deserialize, Default)]
+/// An engine's error, in OpenAI's envelope or without one (vLLM before 0.10). What is missing or of another type is empty.
+#[derive(Default)]
 struct EngineError {
-    #[serde(default)]
-    error: Option<EngineErrorBody>,
-    /// vLLM before 0.10 had no envelope.
-    #[serde(default)]
-    message: Option<String>,
+    error: EngineErrorBody,
 }
 
 #[derive(Deserialize, Default)]
 struct EngineErrorBody {
     #[serde(default)]
-    message: Option<String>,
+    message: Value,
     #[serde(default)]
-    param: Option<String>,
+    param: Value,
+    #[serde(default)]
+    code: Value,
+    #[serde(default, rename = "type")]
+    kind: Value,
 }
 
-/// A status that is not 200. A client's mistake is passed on in the engine's words and says nothing about the replica's
-/// health; nor does a path that the engine lacks; a full engine is load, not a failure; everything else is the engine's
-/// fault.
+impl EngineError {
+    fn parse(body: &[u8]) -> EngineError {
+        #[derive(Deserialize)]
+        struct Envelope {
+            error: EngineErrorBody,
+        }
+        let enveloped = serde_json::from_slice(body).map(|Envelope { error }| error);
+        EngineError { error: enveloped.or_else(|_| serde_json::from_slice(body)).unwrap_or_default() }
+    }
+
+    /// The code that a client's framework compares, as OpenAI calls it: one of a closed list, however the engine says it.
+    fn code(&self) -> Option<&'static str> {
+        const PASSED: [&str; 6] = [
+            CONTEXT_LENGTH_EXCEEDED,
+            "content_filter",
+            "content_policy_violation",
+            "unknown_parameter",
+            "unsupported_parameter",
+            "unsupported_value",
+        ];
+        if self.error.kind.as_str() == Some("exceed_context_size_error") {
+            // llama-server
+            return Some(CONTEXT_LENGTH_EXCEEDED);
+        }
+        PASSED.into_iter().find(|code| self.error.code.as_str() == Some(code))
+    }
+}
+
+/// Frameworks shorten the conversation and repeat when they read this.
+const CONTEXT_LENGTH_EXCEEDED: &str = "context_length_exceeded";
+
+/// A status that is not 200.
 async fn rejection(response: Response<Incoming>) -> Failure {
     let status = response.status().as_u16();
     let retry_after = response
@@ -189,26 +257,46 @@ async fn rejection(response: Response<Incoming>) -> Failure {
         .get(header::RETRY_AFTER)
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok())
         .map(|seconds| seconds.min(RETRY_AFTER_SECONDS_MAX));
-    match status {
-        400 | 413 | 422 => {
-            let body = collect(response.into_body(), 64 << 10).await.unwrap_or_default();
-            let told: EngineError = serde_json::from_slice(&body).unwrap_or_default();
-            let inner = told.error.unwrap_or_default();
-            let message = inner.message.or(told.message).unwrap_or_else(|| "the engine refused this request".into());
+    let body = collect(response.into_body(), ENGINE_ERROR_BYTES_MAX).await.unwrap_or_default();
+    rejected(status, retry_after, EngineError::parse(&body))
+}
+
+/// What a client hears of an engine's status. What it says about the replica is [`routing::Report::of_status`]'s to
+/// decide; a full engine is load, not a failure.
+fn rejected(status: u16, retry_after: Option<u64>, told: EngineError) -> Failure {
+    let report = match routing::Report::of_status(status) {
+        routing::Report::Failure if status == 503 && retry_after.is_some() => routing::Report::Full,
+        report => report,
+    };
+    match (report, status) {
+        (routing::Report::Full, _) => full(retry_after),
+        // The client's mistake, in the engine's words.
+        (_, 400 | 413 | 415 | 422) => {
+            let message = told.error.message.as_str().unwrap_or("the engine refused this request");
             let message = message[..message.floor_char_boundary(ENGINE_MESSAGE_BYTES_MAX)].to_owned();
-            let refusal =
-                Refusal { status: Some(status), param: inner.param, ..Refusal::new(Code::InvalidRequest, message) };
-            Failure { refusal, report: routing::Report::Neutral, retry: false }
+            let refusal = Refusal {
+                status: Some(status),
+                param: told.error.param.as_str().map(str::to_owned),
+                engine_code: told.code(),
+                ..Refusal::new(Code::InvalidRequest, message)
+            };
+            Failure { refusal, report, retry: false, misfit: None }
         }
-        429 => full(retry_after),
-        503 if retry_after.is_some() => full(retry_after),
-        // It does not offer this path: embeddings asked of a chat model. A client's doing, so the replica stays in for
-        // everyone else; another one may offer it.
-        404 | 405 | 501 => {
-            let failure = Failure::engine(Code::EngineFailed, "the engine does not offer this for this model");
-            Failure { report: routing::Report::Neutral, ..failure }
+        (_, 405 | 501) => {
+            let message = "this model does not do what this path asks for (an embedding of a chat model, or a chat \
+                           with an embedding model): name another model of /v1/models";
+            let refusal = Refusal::new(Code::InvalidRequest, message).param("model");
+            Failure { refusal, report, retry: false, misfit: None }
         }
-        _ => Failure::engine(Code::EngineFailed, "the engine failed: try again"),
+        (routing::Report::Failure, 401) | (routing::Report::Neutral, _) => {
+            let message =
+                format!("the engine turned this gateway away (HTTP {status}): its operator has to look at it");
+            let retry = report == routing::Report::Failure;
+            Failure { retry, report, misfit: Some(status), ..Failure::engine(Code::EngineFailed, &message) }
+        }
+        (routing::Report::Failure | routing::Report::Success, _) => {
+            Failure::engine(Code::EngineFailed, "the engine failed: try again")
+        }
     }
 }
 
@@ -216,5 +304,30 @@ fn full(retry_after: Option<u64>) -> Failure {
     let refusal =
         Refusal::new(Code::EngineOverloaded, "every engine that may serve this request is full: try again later")
             .retry_after(retry_after.unwrap_or(1));
-    Failure { refusal, report: routing::Report::Full, retry: true }
+    Failure { refusal, report: routing::Report::Full, retry: true, misfit: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use routing::Report;
+
+    #[test]
+    fn an_error_in_place_of_the_first_token_is_what_its_code_says() {
+        let check = |data: &str, code: Code, status: u16, report: Report| {
+            let failure = Failure::event(data.as_bytes());
+            assert_eq!(
+                (failure.refusal.code, failure.refusal.status(), failure.report),
+                (code, status, report),
+                "{data}"
+            );
+        };
+        check(r#"{"error":{"code":400,"message":"m"}}"#, Code::InvalidRequest, 400, Report::Neutral);
+        check(r#"{"error":{"code":429}}"#, Code::EngineOverloaded, 429, Report::Full);
+        check(r#"{"error":{"code":500}}"#, Code::EngineFailed, 502, Report::Failure);
+        check(r#"{"error":{"code":"400"}}"#, Code::EngineFailed, 502, Report::Failure);
+        check(r#"{"error":{"code":200}}"#, Code::EngineFailed, 502, Report::Failure);
+        check(r#"{"error":null}"#, Code::EngineFailed, 502, Report::Failure);
+        check("garbage", Code::EngineFailed, 502, Report::Failure);
+    }
 }

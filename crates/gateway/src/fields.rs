@@ -1,12 +1,11 @@
-//! The few fields of a request body that decide, and the edits that the engine must see.
+//! The few fields of a request body that decide, and where they stand in it.
 //!
 //! A body is parsed once. What we do not decide on (tools, response_format, logprobs, vision parts) is never looked at
-//! and reaches the engine as the bytes that came: edits cut into the original text, they do not write it anew. A member
+//! and reaches the engine as the bytes that came: `edit` cuts into the original text at the places found here. A member
 //! that stands twice is refused, since two parsers could read two different requests from it.
 
 use crate::limits::{CHOICES_MAX, TEMPLATE_TOKENS_MAX};
 use crate::refusal::Refusal;
-use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::ops::Range;
@@ -71,20 +70,40 @@ fn as_it_stands<'de: 'a, 'a, D: serde::Deserializer<'de>>(deserializer: D) -> Re
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-#[derive(Deserialize, Default)]
-struct StreamOptions {
-    #[serde(default)]
-    include_usage: Option<bool>,
-    #[serde(default)]
-    continuous_usage_stats: Option<bool>,
+#[derive(Deserialize)]
+struct RawOptions<'a> {
+    #[serde(borrow, default, deserialize_with = "as_it_stands")]
+    include_usage: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "as_it_stands")]
+    continuous_usage_stats: Option<&'a RawValue>,
+}
+
+/// `stream_options` of a client, and where its parts stand: the members that we do not know stay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StreamOptions {
+    Null(Range<usize>),
+    Object {
+        /// Behind the opening brace.
+        open_at: usize,
+        empty: bool,
+        include_usage: Option<Switch>,
+        continuous_usage: Option<Switch>,
+    },
+}
+
+/// A member that is true or false, and where its value stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Switch {
+    pub on: bool,
+    pub at: Range<usize>,
 }
 
 /// A value and where it stands in the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Placed {
+pub struct Placed {
     /// None is `null`, which engines take for absent.
-    value: Option<u64>,
-    at: Range<usize>,
+    pub value: Option<u64>,
+    pub at: Range<usize>,
 }
 
 /// The deciding fields, without a borrow of the body.
@@ -93,6 +112,7 @@ pub struct Fields {
     pub operation: Operation,
     pub model: String,
     pub stream: bool,
+    pub stream_options: Option<StreamOptions>,
     /// What the client asked to see of usage in a stream.
     pub include_usage: bool,
     pub continuous_usage: bool,
@@ -102,12 +122,11 @@ pub struct Fields {
     pub choices: u64,
     /// An upper bound of prompt tokens from the bytes alone; none if parts (images, audio) hide their size.
     pub input_tokens_bound: Option<u64>,
-    model_at: Range<usize>,
-    stream_options_at: Option<Range<usize>>,
-    max_tokens: Option<Placed>,
-    max_completion_tokens: Option<Placed>,
+    pub model_at: Range<usize>,
+    pub max_tokens: Option<Placed>,
+    pub max_completion_tokens: Option<Placed>,
     /// Where the object's first member begins.
-    open_at: usize,
+    pub open_at: usize,
 }
 
 fn invalid(param: &str, message: impl Into<String>) -> Refusal {
@@ -147,39 +166,13 @@ impl Fields {
             return Err(Refusal::new(Code::InvalidJson, format!("the body nests deeper than {DEPTH_MAX} levels")));
         }
         let raw: Raw = serde_json::from_slice(body).map_err(|error| json_refusal(&error))?;
-        let model_raw =
-            present(raw.model).ok_or_else(|| invalid("model", "model is missing: name one of /v1/models"))?;
-        let model: String = serde_json::from_str(model_raw.get())
-            .map_err(|_| invalid("model", "model must be a string, one of those that /v1/models lists"))?;
-        let stream = match present(raw.stream).map(RawValue::get) {
-            None | Some("false") => false,
-            Some("true") => true,
-            Some(_) => return Err(invalid("stream", "stream must be true or false")),
-        };
-        let options: StreamOptions = match present(raw.stream_options) {
-            None => StreamOptions::default(),
-            Some(_) if !stream => {
-                return Err(invalid("stream_options", "stream_options is only allowed where stream is true"));
-            }
-            Some(raw) => serde_json::from_str(raw.get())
-                .map_err(|_| invalid("stream_options", "stream_options must be an object of booleans"))?,
-        };
+        let (model, model_at) = model(body, raw.model)?;
+        let stream = stream(raw.stream)?;
+        let stream_options = stream_options(body, raw.stream_options, stream)?;
         if present(raw.cache_salt).is_some() {
             return Err(invalid("cache_salt", "cache_salt is set by this site, one per tenant: leave it out"));
         }
-        match operation {
-            Operation::ChatCompletions => match present(raw.messages).map(|raw| raw.get().as_bytes()) {
-                Some([b'[', rest @ ..]) if rest.trim_ascii() != b"]" => {}
-                _ => return Err(invalid("messages", "messages must be a list with at least one message")),
-            },
-            Operation::Completions if present(raw.prompt).is_none() => {
-                return Err(invalid("prompt", "prompt is missing: a string, or a list of strings"));
-            }
-            Operation::Embeddings if present(raw.input).is_none() => {
-                return Err(invalid("input", "input is missing: a string, or a list of strings"));
-            }
-            _ => {}
-        }
+        content(operation, &raw)?;
         let max_tokens = whole_number(body, raw.max_tokens, "max_tokens")?;
         let max_completion_tokens = whole_number(body, raw.max_completion_tokens, "max_completion_tokens")?;
         let n = whole_number(body, raw.n, "n")?.and_then(|n| n.value).unwrap_or(1);
@@ -192,13 +185,20 @@ impl Fields {
             Operation::Completions => prompt_count(raw.prompt),
             _ => 1,
         };
-        let open_at = body.iter().position(|&b| b == b'{').map_or(0, |at| at + 1);
+        let on = |switch: &Option<Switch>| switch.as_ref().is_some_and(|switch| switch.on);
+        let (include_usage, continuous_usage) = match &stream_options {
+            Some(StreamOptions::Object { include_usage, continuous_usage, .. }) => {
+                (on(include_usage), on(continuous_usage))
+            }
+            _ => (false, false),
+        };
         Ok(Fields {
             operation,
             model,
             stream: stream && operation != Operation::Embeddings,
-            include_usage: options.include_usage.unwrap_or(false),
-            continuous_usage: options.continuous_usage_stats.unwrap_or(false),
+            stream_options,
+            include_usage,
+            continuous_usage,
             output_tokens_asked: [&max_tokens, &max_completion_tokens]
                 .into_iter()
                 .filter_map(|placed| placed.as_ref()?.value)
@@ -206,68 +206,72 @@ impl Fields {
             choices: per_prompt.saturating_mul(prompts),
             input_tokens_bound: (!hides_size(operation, body))
                 .then(|| (body.len() as u64).saturating_add(TEMPLATE_TOKENS_MAX.saturating_mul(prompts))),
-            model_at: place(body, model_raw),
-            stream_options_at: raw.stream_options.map(|raw| place(body, raw)),
+            model_at,
             max_tokens,
             max_completion_tokens,
-            open_at,
+            open_at: body.iter().position(|&b| b == b'{').map_or(0, |at| at + 1),
         })
-    }
-
-    /// The body for the engine: usage forced, the answer's length capped, the model under the engine's name, the
-    /// tenant's cache salt. Everything else is the client's bytes.
-    pub fn for_engine(&self, body: &Bytes, edit: &EngineEdit<'_>) -> Bytes {
-        let mut insert = String::new();
-        let mut replace: Vec<(Range<usize>, String)> = Vec::new();
-        if let Some(alias) = edit.model_alias {
-            replace.push((self.model_at.clone(), serde_json::Value::from(alias).to_string()));
-        }
-        if self.operation != Operation::Embeddings {
-            // Every member that stands there ends up with a number: a `null` after ours would undo the cap.
-            let standing = || [&self.max_tokens, &self.max_completion_tokens].into_iter().flatten();
-            for placed in standing() {
-                let within = placed.value.is_some_and(|value| value <= edit.output_tokens_max);
-                if !within {
-                    replace.push((placed.at.clone(), edit.output_tokens_max.to_string()));
-                }
-            }
-            if standing().next().is_none() {
-                insert.push_str(&format!("\"max_tokens\":{},", edit.output_tokens_max));
-            }
-        }
-        if self.stream {
-            let options = r#"{"include_usage":true,"continuous_usage_stats":true}"#;
-            match &self.stream_options_at {
-                Some(at) => replace.push((at.clone(), options.to_owned())),
-                None => insert.push_str(&format!("\"stream_options\":{options},")),
-            }
-        }
-        if let Some(salt) = edit.cache_salt {
-            insert.push_str(&format!("\"cache_salt\":\"{salt}\","));
-        }
-        if insert.is_empty() && replace.is_empty() {
-            return body.clone();
-        }
-        replace.push((self.open_at..self.open_at, insert));
-        replace.sort_by_key(|(at, _)| at.start);
-        let mut edited = BytesMut::with_capacity(body.len() + 160);
-        let mut from = 0;
-        for (at, text) in replace {
-            edited.extend_from_slice(&body[from..at.start]);
-            edited.extend_from_slice(text.as_bytes());
-            from = at.end;
-        }
-        edited.extend_from_slice(&body[from..]);
-        edited.freeze()
     }
 }
 
-/// What differs between what the client sent and what the engine gets.
-pub struct EngineEdit<'a> {
-    pub model_alias: Option<&'a str>,
-    /// Per choice.
-    pub output_tokens_max: u64,
-    pub cache_salt: Option<&'a str>,
+fn model(body: &[u8], raw: Option<&RawValue>) -> Result<(String, Range<usize>), Refusal> {
+    let raw = present(raw).ok_or_else(|| invalid("model", "model is missing: name one of /v1/models"))?;
+    let name = serde_json::from_str(raw.get())
+        .map_err(|_| invalid("model", "model must be a string, one of those that /v1/models lists"))?;
+    Ok((name, place(body, raw)))
+}
+
+fn stream(raw: Option<&RawValue>) -> Result<bool, Refusal> {
+    match present(raw).map(RawValue::get) {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(invalid("stream", "stream must be true or false")),
+    }
+}
+
+fn stream_options(body: &[u8], raw: Option<&RawValue>, stream: bool) -> Result<Option<StreamOptions>, Refusal> {
+    let Some(raw) = raw else { return Ok(None) };
+    if raw.get() == "null" {
+        return Ok(Some(StreamOptions::Null(place(body, raw))));
+    }
+    if !stream {
+        return Err(invalid("stream_options", "stream_options is only allowed where stream is true"));
+    }
+    let wrong = || invalid("stream_options", "stream_options must be an object, its usage members true or false");
+    // serde would also take a list for a struct.
+    let inner = raw.get().strip_prefix('{').ok_or_else(wrong)?;
+    let options: RawOptions = serde_json::from_str(raw.get()).map_err(|_| wrong())?;
+    let switch = |raw: Option<&RawValue>| match raw {
+        None => Ok(None),
+        Some(raw) => match raw.get() {
+            "true" => Ok(Some(Switch { on: true, at: place(body, raw) })),
+            "false" | "null" => Ok(Some(Switch { on: false, at: place(body, raw) })),
+            _ => Err(wrong()),
+        },
+    };
+    Ok(Some(StreamOptions::Object {
+        open_at: place(body, raw).start + 1,
+        empty: inner.trim_ascii_start() == "}",
+        include_usage: switch(options.include_usage)?,
+        continuous_usage: switch(options.continuous_usage_stats)?,
+    }))
+}
+
+/// What the model is to read must be there; what stands in it is the engine's matter.
+fn content(operation: Operation, raw: &Raw<'_>) -> Result<(), Refusal> {
+    match operation {
+        Operation::ChatCompletions => match present(raw.messages).map(|raw| raw.get().as_bytes()) {
+            Some([b'[', rest @ ..]) if rest.trim_ascii() != b"]" => Ok(()),
+            _ => Err(invalid("messages", "messages must be a list with at least one message")),
+        },
+        Operation::Completions if present(raw.prompt).is_none() => {
+            Err(invalid("prompt", "prompt is missing: a string, or a list of strings"))
+        }
+        Operation::Embeddings if present(raw.input).is_none() => {
+            Err(invalid("input", "input is missing: a string, or a list of strings"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// `prompt` may be a string, a list of strings, a list of token ids, or a list of lists of token ids.
@@ -361,42 +365,14 @@ mod tests {
         check(r#"{"model":"m","messages":[1],"n":129}"#, Code::InvalidRequest, Some("n"));
         check(r#"{"model":"m","messages":[1],"cache_salt":"x"}"#, Code::InvalidRequest, Some("cache_salt"));
         check(r#"{"model":"m","messages":[1],"stream_options":{}}"#, Code::InvalidRequest, Some("stream_options"));
+        for options in ["[]", "true", r#"{"include_usage":1}"#, r#"{"include_usage":true,"include_usage":false}"#] {
+            let body = format!(r#"{{"model":"m","messages":[1],"stream":true,"stream_options":{options}}}"#);
+            check(&body, Code::InvalidRequest, Some("stream_options"));
+        }
         let deep = |levels| format!(r#"{{"model":"m","messages":{}1{}}}"#, "[".repeat(levels), "]".repeat(levels));
         check(&deep(DEPTH_MAX), Code::InvalidJson, None);
         assert!(parse(&deep(DEPTH_MAX - 1)).is_ok());
         assert!(parse(&format!(r#"{{"model":"m","messages":["{}\\\"["]}}"#, "[".repeat(500))).is_ok());
-    }
-
-    fn edited(body: &str, edit: EngineEdit<'_>) -> String {
-        let fields = parse(body).unwrap();
-        String::from_utf8(fields.for_engine(&Bytes::from(body.to_owned()), &edit).to_vec()).unwrap()
-    }
-
-    #[test]
-    fn the_engine_gets_the_clients_bytes_and_our_edits() {
-        let edit = |alias, salt| EngineEdit { model_alias: alias, output_tokens_max: 100, cache_salt: salt };
-        let check = |body: &str, edit: EngineEdit<'_>, expect: &str| assert_eq!(edited(body, edit), expect);
-        check(
-            r#"{ "model":"m", "messages":[{"a":1e0}], "max_tokens":7}"#,
-            edit(None, None),
-            r#"{ "model":"m", "messages":[{"a":1e0}], "max_tokens":7}"#,
-        );
-        check(r#"{"model":"m","messages":[1]}"#, edit(None, None), r#"{"max_tokens":100,"model":"m","messages":[1]}"#);
-        check(
-            r#"{"model":"m","messages":[1],"max_completion_tokens":101}"#,
-            edit(Some("x\"y"), Some("s")),
-            r#"{"cache_salt":"s","model":"x\"y","messages":[1],"max_completion_tokens":100}"#,
-        );
-        check(
-            r#"{"model":"m","messages":[1],"max_tokens":null}"#,
-            edit(None, None),
-            r#"{"model":"m","messages":[1],"max_tokens":100}"#,
-        );
-        check(
-            r#"{"model":"m","messages":[1],"stream":true,"stream_options":null,"max_tokens":1}"#,
-            edit(None, None),
-            r#"{"model":"m","messages":[1],"stream":true,"stream_options":{"include_usage":true,"continuous_usage_stats":true},"max_tokens":1}"#,
-        );
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! | receive | `receive` | headers, body | `Principal`, then `Received` with an `Obligation` |
 //! | admit | `admit` | `Received` | `Admitted` (money held, endpoints permitted) or a refusal |
 //! | route | `route` | `Admitted` | `Routed` (one replica), up to three times |
-//! | relay | `dispatch`, `relay` | `Routed` | a whole answer, or a stream from its first event on |
+//! | relay | `dispatch`, `upstream`, `relay` | `Routed` | a whole answer, or a stream from its first event on |
 //! | settle | `settle`, `meter` | usage | what it cost |
 //! | receipt | `receipt` | the `Obligation` | one durable receipt, always |
 //!
@@ -19,10 +19,13 @@
 //! that was open and finishes its receipt as `unresolved` (`recover`).
 
 mod admit;
+mod allowance;
 mod body;
 mod catalogue;
+mod chunk;
 pub mod clock;
 mod dispatch;
+mod edit;
 mod fields;
 mod gateway;
 mod idempotency;
@@ -45,6 +48,7 @@ mod scope;
 mod settle;
 mod ship;
 mod sse;
+mod upstream;
 mod view;
 
 pub use body::{BodyError, ForeignBody};

@@ -15,13 +15,15 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// From the last header byte to the last body byte: 32 MiB at 10 Mbit/s take 27 s.
     pub body_timeout: Duration,
+    /// A client that takes nothing of its answer for so long has left without a word: a train's tunnel is half of it.
+    pub write_stall_timeout: Duration,
     /// To the engine: a machine in the same hall answers within a round trip; 2 s is a lost SYN and its repeat.
     pub connect_timeout: Duration,
-    /// To the first event: a 128k prompt prefills in a minute on a loaded engine, and queues before that.
+    /// To the first token of a stream: a 128k prompt prefills in a minute on a loaded engine, and queues before that.
     pub first_token_timeout: Duration,
     /// Between two events: the slowest healthy engine sends one per 200 ms; 60 s is 300 times that.
     pub token_timeout: Duration,
-    /// For the whole answer: 100k tokens at 30 a second take 56 minutes.
+    /// For the whole answer, all attempts together: 100k tokens at 30 a second take 56 minutes.
     pub total_timeout: Duration,
     /// A non-streamed answer: 100k tokens of 6 bytes with logprobs of 100 bytes are 10 MB.
     pub answer_bytes_max: usize,
@@ -51,6 +53,7 @@ impl Default for Limits {
             headers_max: 100,
             header_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(60),
+            write_stall_timeout: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(2),
             first_token_timeout: Duration::from_secs(300),
             token_timeout: Duration::from_secs(60),
@@ -74,6 +77,10 @@ pub const CHOICES_MAX: u64 = 128;
 /// Tokens that a chat template adds to what the body says: default system prompt, date line, tool preamble. The longest
 /// published template (Llama 3.1 with tools) adds about 250; twice that.
 pub const TEMPLATE_TOKENS_MAX: u64 = 512;
+
+/// What an answer whose length nobody named must have room for, or its length is left to the engine: 1,024 tokens are 700
+/// words, which most answers of a chat do not reach.
+pub const ANSWER_TOKENS_MIN: u64 = 1_024;
 
 /// How much of a model name goes into a receipt.
 pub const MODEL_NAME_BYTES_MAX: usize = 128;

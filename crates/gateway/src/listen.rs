@@ -135,7 +135,7 @@ async fn connection(socket: tokio::net::TcpStream, shared: Shared, mut stopped: 
         let shared = &shared;
         async move { Ok::<_, Infallible>(shared.answer(request).await) }
     });
-    let (lent, kept) = linger::lend(socket);
+    let (lent, kept) = linger::lend(socket, limits.write_stall_timeout);
     {
         let connection = builder.serve_connection(TokioIo::new(lent), service);
         tokio::pin!(connection);

@@ -17,6 +17,11 @@ pub struct CodeLabel {
     code: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StatusLabel {
+    status: &'static str,
+}
+
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
     receipts: Family<OutcomeLabel, Counter>,
@@ -25,6 +30,7 @@ pub struct Metrics {
     tokens_output: Counter,
     pub requests_open: Gauge,
     pub engine_attempts: Counter,
+    engine_misfits: Family<StatusLabel, Counter>,
     pub usage_implausible: Counter,
     pub shipped: Counter,
 }
@@ -37,6 +43,11 @@ impl Metrics {
         registry.register("hoheit_tokens_output", "Answer tokens settled", self.tokens_output.clone());
         registry.register("hoheit_requests_open", "Requests with an open receipt", self.requests_open.clone());
         registry.register("hoheit_engine_attempts", "Requests sent to engines", self.engine_attempts.clone());
+        registry.register(
+            "hoheit_engine_misfits",
+            "Answers of engines that turn this gateway away (credential, model name, path), by status",
+            self.engine_misfits.clone(),
+        );
         registry.register(
             "hoheit_usage_implausible",
             "Answers whose token count could not be believed",
@@ -53,5 +64,16 @@ impl Metrics {
 
     pub fn refusal(&self, code: Code) {
         self.refusals.get_or_create(&CodeLabel { code: code.as_str() }).inc();
+    }
+
+    pub fn engine_misfit(&self, status: u16) {
+        let status = match status {
+            300..=399 => "3xx",
+            401 => "401",
+            403 => "403",
+            404 => "404",
+            _ => "other",
+        };
+        self.engine_misfits.get_or_create(&StatusLabel { status }).inc();
     }
 }

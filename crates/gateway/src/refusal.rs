@@ -17,11 +17,13 @@ pub struct Refusal {
     pub retry_after: Option<u64>,
     /// The engine's own status, for its 4xx that are passed on.
     pub status: Option<u16>,
+    /// The engine's own code, where frameworks compare it; stands in `error.code` in place of ours.
+    pub engine_code: Option<&'static str>,
 }
 
 impl Refusal {
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Refusal { code, message: message.into(), param: None, retry_after: None, status: None }
+        Refusal { code, message: message.into(), param: None, retry_after: None, status: None, engine_code: None }
     }
 
     pub fn param(mut self, param: impl Into<String>) -> Self {
@@ -44,7 +46,7 @@ impl Refusal {
             "message": self.message,
             "type": self.code.openai_type(),
             "param": self.param,
-            "code": self.code.as_str(),
+            "code": self.engine_code.unwrap_or_else(|| self.code.as_str()),
         }})
         .to_string()
     }

@@ -8,128 +8,23 @@
 //! If we crash here: the intent is durable, and so is the last watermark.
 
 use crate::body::BodyError;
-use crate::dispatch::Failure;
+use crate::chunk::{Chunk, carries_output, member_range, place_of};
 use crate::idempotency::{Answer, Guard};
-use crate::limits::Limits;
 use crate::meter::Report as UsageReport;
 use crate::receipt::{End, Obligation};
 use crate::refusal::Refusal;
 use crate::replica::InFlight;
-use crate::sse::{Splitter, data_range};
+use crate::sse::data_range;
+use crate::upstream::{Next, Upstream};
 use bytes::{Bytes, BytesMut};
-use http_body::{Body, Frame};
-use hyper::body::Incoming;
+use http_body::Frame;
 use journal::Appended;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use std::future::Future;
-use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 use types::Code;
-
-/// An engine's stream, from its first event on.
-pub struct Upstream {
-    body: Incoming,
-    splitter: Splitter,
-    /// Fires when the engine is silent for too long, or the whole takes too long.
-    alarm: Pin<Box<Sleep>>,
-    deadline: Instant,
-    token_timeout: Duration,
-    first: Option<Bytes>,
-}
-
-/// What the next look at the engine's stream gave.
-enum Next {
-    Event(Bytes),
-    End,
-    Broken,
-    Silent,
-}
-
-impl Upstream {
-    /// Waits for the first event: until it is here, another replica may still be tried.
-    pub async fn open(body: Incoming, limits: &Limits) -> Result<Upstream, Failure> {
-        let deadline = Instant::now() + limits.total_timeout;
-        let mut upstream = Upstream {
-            body,
-            splitter: Splitter::new(limits.event_bytes_max),
-            alarm: Box::pin(tokio::time::sleep_until(deadline)),
-            deadline,
-            token_timeout: limits.token_timeout,
-            first: None,
-        };
-        let failure = |message: &str| {
-            Err(Failure {
-                refusal: Refusal::new(Code::EngineFailed, message),
-                report: routing::Report::Failure,
-                retry: true,
-            })
-        };
-        match std::future::poll_fn(|cx| upstream.poll_next(cx)).await {
-            Next::Event(event) if event_data(&event).is_none_or(is_plausible) => {
-                upstream.first = Some(event);
-                upstream.rearm();
-                Ok(upstream)
-            }
-            Next::Event(_) => failure("the engine's stream is not what the OpenAI API describes"),
-            Next::End | Next::Broken | Next::Silent => failure("the engine ended its stream before the first token"),
-        }
-    }
-
-    fn rearm(&mut self) {
-        let next = (Instant::now() + self.token_timeout).min(self.deadline);
-        self.alarm.as_mut().reset(next);
-    }
-
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(Next::Event(first));
-        }
-        loop {
-            match self.splitter.next_event() {
-                Ok(Some(event)) => return Poll::Ready(Next::Event(event)),
-                Ok(None) => {}
-                Err(_) => return Poll::Ready(Next::Broken),
-            }
-            match Pin::new(&mut self.body).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    if let Some(data) = frame.data_ref() {
-                        self.splitter.push(data);
-                        self.rearm();
-                    }
-                }
-                Poll::Ready(Some(Err(_))) => return Poll::Ready(Next::Broken),
-                Poll::Ready(None) => return Poll::Ready(Next::End),
-                Poll::Pending => {
-                    ready!(self.alarm.as_mut().poll(cx));
-                    return Poll::Ready(Next::Silent);
-                }
-            }
-        }
-    }
-}
-
-fn event_data(event: &[u8]) -> Option<&[u8]> {
-    data_range(event).map(|range| &event[range])
-}
-
-fn is_plausible(data: &[u8]) -> bool {
-    data == b"[DONE]" || serde_json::from_slice::<Event>(data).is_ok_and(|event| event.error.is_none())
-}
-
-/// What we look at in an event.
-#[derive(Deserialize)]
-struct Event<'a> {
-    #[serde(borrow, default)]
-    choices: Option<Vec<&'a RawValue>>,
-    #[serde(borrow, default)]
-    usage: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    error: Option<&'a RawValue>,
-}
 
 /// What the client asked to see of usage.
 #[derive(Debug, Clone, Copy)]
@@ -314,7 +209,7 @@ impl Streaming {
         if data == b"[DONE]" {
             return Passed::Done;
         }
-        let Ok(parsed) = serde_json::from_slice::<Event>(data) else { return Passed::Garbage };
+        let Ok(parsed) = serde_json::from_slice::<Chunk>(data) else { return Passed::Garbage };
         if parsed.error.is_some() {
             return Passed::Garbage;
         }
@@ -355,53 +250,6 @@ impl Streaming {
     }
 }
 
-/// Whether a choice of an event holds something of an answer: the first event has only a role, the last only a reason.
-fn carries_output(choice: &RawValue) -> bool {
-    #[derive(Deserialize)]
-    struct Choice<'a> {
-        #[serde(borrow, default)]
-        delta: Option<Delta<'a>>,
-        #[serde(borrow, default)]
-        text: Option<std::borrow::Cow<'a, str>>,
-    }
-    #[derive(Deserialize)]
-    struct Delta<'a> {
-        #[serde(borrow, default)]
-        content: Option<&'a RawValue>,
-        #[serde(borrow, default)]
-        reasoning_content: Option<&'a RawValue>,
-        #[serde(borrow, default)]
-        tool_calls: Option<&'a RawValue>,
-    }
-    let full = |raw: Option<&RawValue>| raw.is_some_and(|raw| !matches!(raw.get(), "null" | "\"\"" | "[]"));
-    match serde_json::from_str::<Choice>(choice.get()) {
-        Ok(Choice { delta: Some(delta), .. }) => {
-            full(delta.content) || full(delta.reasoning_content) || full(delta.tool_calls)
-        }
-        Ok(Choice { text: Some(text), .. }) => !text.is_empty(),
-        _ => false,
-    }
-}
-
-fn place_of(event: &[u8], raw: &RawValue) -> Range<usize> {
-    let start = raw.get().as_ptr() as usize - event.as_ptr() as usize;
-    start..start + raw.get().len()
-}
-
-/// The whole member around a value: `"usage":` before it and one comma on one side.
-fn member_range(event: &[u8], value: Range<usize>) -> Range<usize> {
-    let name = memchr::memmem::rfind(&event[..value.start], b"\"usage\"").unwrap_or(value.start);
-    let before = event[..name].iter().rposition(|byte| !byte.is_ascii_whitespace());
-    if let Some(at) = before.filter(|&at| event[at] == b',') {
-        return at..value.end;
-    }
-    let after = event[value.end..].iter().position(|byte| !byte.is_ascii_whitespace()).map(|at| value.end + at);
-    match after.filter(|&at| event[at] == b',') {
-        Some(at) => name..at + 1,
-        None => name..value.end,
-    }
-}
-
 impl Watermarks {
     fn note(&mut self, running: types::Usage, obligation: &Obligation) {
         let now = Instant::now();
@@ -409,39 +257,5 @@ impl Watermarks {
             (self.tokens, self.at) = (running.output, now);
             obligation.watermark(running);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_usage_member_is_cut_cleanly() {
-        let check = |event: &str, expect: &str| {
-            let parsed: Event = serde_json::from_str(event).unwrap();
-            let cut = member_range(event.as_bytes(), place_of(event.as_bytes(), parsed.usage.unwrap()));
-            let rest = format!("{}{}", &event[..cut.start], &event[cut.end..]);
-            assert_eq!(rest, expect);
-            serde_json::from_str::<serde_json::Value>(&rest).unwrap();
-        };
-        check(r#"{"choices":[1],"usage":{"a":1}}"#, r#"{"choices":[1]}"#);
-        check(r#"{"usage":{"a":1},"choices":[1]}"#, r#"{"choices":[1]}"#);
-        check(r#"{"a":"\"usage\"" , "usage" : {"a":1} , "b":2}"#, r#"{"a":"\"usage\""  , "b":2}"#);
-        check(r#"{"usage":{}}"#, "{}");
-    }
-
-    #[test]
-    fn only_output_counts_as_output() {
-        let check = |choice: &str, expect: bool| {
-            let raw: &RawValue = serde_json::from_str(choice).unwrap();
-            assert_eq!(carries_output(raw), expect, "{choice}");
-        };
-        check(r#"{"delta":{"role":"assistant","content":""}}"#, false);
-        check(r#"{"delta":{"content":"a"}}"#, true);
-        check(r#"{"delta":{"tool_calls":[{}]}}"#, true);
-        check(r#"{"delta":{},"finish_reason":"stop"}"#, false);
-        check(r#"{"text":"a"}"#, true);
-        check(r#"{"text":""}"#, false);
     }
 }

@@ -3,7 +3,7 @@
 
 use routing::Breaker;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use types::EngineId;
 use types::snapshot::Engine;
@@ -13,6 +13,8 @@ pub struct Replica {
     /// Scheme and authority, parsed once.
     pub base: http::uri::Parts,
     pub authorization: Option<http::HeaderValue>,
+    /// The status of the last misfit that the log names.
+    misfit: AtomicU16,
     live: Arc<Live>,
 }
 
@@ -22,8 +24,13 @@ struct Live {
     breaker: Mutex<Breaker>,
 }
 
-/// Counts one request of a replica for as long as it lives.
-pub struct InFlight(Arc<Replica>);
+/// Counts one request of a replica for as long as it lives, and tells the replica's breaker how it ended. Dropped
+/// without a report (the client left, the gateway had no room) it says that there was nothing to learn, so that a
+/// breaker that waits for its probe does not wait in vain.
+pub struct InFlight {
+    replica: Arc<Replica>,
+    reported: bool,
+}
 
 /// Why a URL is not an engine's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,7 +40,7 @@ pub struct UrlError;
 impl Replica {
     pub fn enter(self: &Arc<Self>) -> InFlight {
         self.live.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(self.clone())
+        InFlight { replica: self.clone(), reported: false }
     }
 
     pub fn in_flight(&self) -> u32 {
@@ -42,6 +49,17 @@ impl Replica {
 
     pub fn breaker(&self) -> std::sync::MutexGuard<'_, Breaker> {
         self.live.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the operator, once for each state of the engine's record: a tenant can repeat what the engine turns away.
+    pub fn warn_of_misfit(&self, status: u16) {
+        if self.misfit.swap(status, Ordering::Relaxed) != status {
+            tracing::warn!(
+                engine = %self.engine.id,
+                status,
+                "an engine turns this gateway away: check its credential (401, 403), its model name and URL (404)"
+            );
+        }
     }
 
     /// The engine's URI for a path such as `/v1/chat/completions`.
@@ -60,14 +78,19 @@ impl Replica {
 
 impl InFlight {
     /// How the request ended, for the replica's breaker.
-    pub fn report(self, report: routing::Report, now: u64) {
-        self.0.breaker().report(report, now);
+    pub fn report(mut self, report: routing::Report, now: u64) {
+        self.reported = true;
+        self.replica.breaker().report(report, now);
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.live.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.replica.live.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if !self.reported {
+            // Of a report that says nothing the time does not matter.
+            self.replica.breaker().report(routing::Report::Neutral, 0);
+        }
     }
 }
 
@@ -98,8 +121,52 @@ impl Replicas {
                 Some(value)
             }
         };
-        let replica = Arc::new(Replica { engine: engine.clone(), base, authorization, live });
+        let replica =
+            Arc::new(Replica { engine: engine.clone(), base, authorization, misfit: AtomicU16::new(0), live });
         by_id.insert(engine.id, replica.clone());
         Ok(replica)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use routing::Report;
+    use routing::breaker::{FAILURES_MAX, OPEN_MILLIS_MIN};
+    use types::EndpointId;
+
+    fn replica() -> Arc<Replica> {
+        let engine = Engine {
+            id: EngineId(1),
+            endpoint: EndpointId(2),
+            url: "http://127.0.0.1:1".to_owned(),
+            kind: Default::default(),
+            model_alias: None,
+            credential: None,
+            cordoned: false,
+        };
+        Replicas::default().get(&engine).unwrap()
+    }
+
+    #[test]
+    fn a_probe_whose_client_leaves_makes_room_for_the_next() {
+        let replica = replica();
+        (0..FAILURES_MAX).for_each(|_| replica.enter().report(Report::Failure, 0));
+        assert!(!replica.breaker().available(OPEN_MILLIS_MIN - 1));
+        assert!(replica.breaker().try_pass(OPEN_MILLIS_MIN));
+        let probe = replica.enter();
+        assert!(!replica.breaker().available(OPEN_MILLIS_MIN), "one probe at a time");
+        drop(probe);
+        assert!(replica.breaker().available(OPEN_MILLIS_MIN));
+        assert_eq!(replica.in_flight(), 0);
+    }
+
+    #[test]
+    fn what_was_reported_is_not_reported_again() {
+        let replica = replica();
+        (0..FAILURES_MAX).for_each(|_| replica.enter().report(Report::Failure, 0));
+        assert!(replica.breaker().try_pass(OPEN_MILLIS_MIN));
+        replica.enter().report(Report::Failure, OPEN_MILLIS_MIN);
+        assert!(!replica.breaker().available(OPEN_MILLIS_MIN + OPEN_MILLIS_MIN), "the pause has doubled");
     }
 }

@@ -4,15 +4,16 @@
 //! nothing is dispatched that policy did not permit.
 
 use crate::admit::Admitted;
-use crate::fields::EngineEdit;
+use crate::edit::EngineEdit;
+use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::replica::{InFlight, Replica};
 use crate::view::EndpointEntry;
 use bytes::Bytes;
-use routing::{ATTEMPTS_MAX, ReplicaView, choose};
+use routing::ReplicaView;
 use std::sync::Arc;
+use tokio::time::Instant;
 use types::receipt::ServedBy;
-use types::snapshot::EngineKind;
 use types::{Code, ReceiptId};
 
 /// One attempt at one replica.
@@ -23,6 +24,9 @@ pub struct Routed {
     /// Sent along, so that an operator finds the request of a receipt in the engine's log.
     pub(crate) receipt: ReceiptId,
     pub(crate) in_flight: InFlight,
+    /// The request's, not the attempt's.
+    pub(crate) deadline: Instant,
+    metrics: Metrics,
     served_by: ServedBy,
     rules: Vec<String>,
 }
@@ -30,7 +34,9 @@ pub struct Routed {
 /// What was tried so far, before the first token.
 #[derive(Default)]
 pub struct Attempts {
-    tried: Vec<usize>,
+    tried: routing::Attempts,
+    /// When the whole answer must be there, whichever attempt gives it.
+    deadline: Option<Instant>,
     /// The last failure, answered when nothing is left to try.
     pub last: Option<Refusal>,
 }
@@ -40,9 +46,7 @@ impl Attempts {
     pub fn next(&mut self, admitted: &Admitted) -> Result<Routed, Refusal> {
         let gateway = admitted.obligation.gateway();
         let now = gateway.clock.monotonic_millis();
-        if self.tried.len() >= ATTEMPTS_MAX || (!self.tried.is_empty() && !gateway.may_retry(now)) {
-            return Err(self.give_up());
-        }
+        let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + gateway.limits.total_timeout);
         let candidates: Vec<(&Arc<EndpointEntry>, &Vec<String>, &Arc<Replica>)> = admitted
             .verdict
             .permitted
@@ -58,17 +62,19 @@ impl Attempts {
             .collect();
         let mut random = [0; 8];
         gateway.clock.random(&mut random);
-        let Some(place) = choose(&views, &self.tried, u64::from_le_bytes(random)) else { return Err(self.give_up()) };
-        self.tried.push(place);
-        let (entry, rules, replica) = candidates[place];
-        if !replica.breaker().try_pass(now) {
-            return self.next(admitted);
-        }
+        let place = self.tried.next(
+            &views,
+            u64::from_le_bytes(random),
+            || gateway.may_retry(now),
+            |place| candidates[place].2.breaker().try_pass(now),
+        );
+        let Some((entry, rules, replica)) = place.map(|place| candidates[place]) else { return Err(self.give_up()) };
         let engine = &replica.engine;
         let edit = EngineEdit {
+            kind: engine.kind,
             model_alias: engine.model_alias.as_deref(),
-            output_tokens_max: admitted.output_tokens_max,
-            cache_salt: (engine.kind == EngineKind::Vllm).then_some(admitted.obligation.key.cache_salt.as_str()),
+            length: admitted.length,
+            cache_salt: &admitted.obligation.key.cache_salt,
         };
         Ok(Routed {
             body: admitted.fields.for_engine(&admitted.body, &edit),
@@ -78,6 +84,8 @@ impl Attempts {
             served_by: served_by(entry, replica),
             rules: rules.clone(),
             replica: replica.clone(),
+            deadline,
+            metrics: gateway.metrics.clone(),
         })
     }
 
@@ -93,6 +101,12 @@ impl Attempts {
 }
 
 impl Routed {
+    /// The engine turns this gateway away: counted, and said to the operator.
+    pub(crate) fn note_misfit(&self, status: u16) {
+        self.metrics.engine_misfit(status);
+        self.replica.warn_of_misfit(status);
+    }
+
     /// Names the place and the rules in the receipt that is being written.
     pub fn note(&self, admitted: &mut Admitted) {
         admitted.obligation.served_by = Some(self.served_by.clone());

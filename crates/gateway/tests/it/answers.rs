@@ -132,3 +132,22 @@ async fn what_is_not_ours_goes_to_the_fallback() {
     assert_eq!(world.get("/v1/chat/completions", KEY).await.status, 405);
     assert!(world.receipts().await.is_empty());
 }
+
+/// The first endpoint of a model may be one that this key never sees.
+#[tokio::test]
+async fn a_model_is_described_by_an_endpoint_that_may_serve_the_key() {
+    let engine = ScriptedEngine::start(Behaviour::tokens(3)).await.unwrap();
+    let setup = Setup::new().engine(&engine.url(), "US").engine(&engine.url(), "DE");
+    let world = setup
+        .edit(|snapshot| {
+            (snapshot.endpoints[0].facts.provider, snapshot.endpoints[0].context_length) = ("abroad".into(), 99);
+        })
+        .start()
+        .await;
+    for model in
+        [&world.get("/v1/models", KEY).await.json()["data"][0], &world.get("/v1/models/scripted", KEY).await.json()]
+    {
+        assert_eq!((&model["owned_by"], &model["context_length"]), (&json!("provider"), &json!(8_192)));
+    }
+    world.stop().await;
+}

@@ -29,10 +29,16 @@ async fn failures_before_the_first_token_are_typed() {
         (Behaviour::before(Before::Close), 503, Code::ReplicaUnavailable),
         (Behaviour::before(Before::Garbage("SMTP ready\r\n".into())), 503, Code::ReplicaUnavailable),
         (error(500), 502, Code::EngineFailed),
-        (error(404), 502, Code::EngineFailed),
+        (error(301), 502, Code::EngineFailed),
         (error(401), 502, Code::EngineFailed),
+        (error(403), 502, Code::EngineFailed),
+        (error(404), 502, Code::EngineFailed),
         (error(400), 400, Code::InvalidRequest),
+        (error(413), 413, Code::InvalidRequest),
+        (error(415), 415, Code::InvalidRequest),
         (error(422), 422, Code::InvalidRequest),
+        (error(405), 400, Code::InvalidRequest),
+        (error(501), 400, Code::InvalidRequest),
         (error(429), 429, Code::EngineOverloaded),
         (Behaviour::before(Before::busy("7")), 429, Code::EngineOverloaded),
         (Behaviour::before(Before::html()), 502, Code::EngineFailed),
@@ -137,8 +143,9 @@ async fn lies_about_usage_are_marked_and_never_overbill() {
 
 /// A chat engine answers embeddings with 404. Whoever asks for them must not take its replicas from everyone.
 #[tokio::test]
-async fn what_an_engine_does_not_offer_closes_no_breaker() {
-    for status in [404, 405, 501] {
+async fn what_an_engine_does_not_offer_opens_no_breaker() {
+    let cases = [(404, 502, "engine_failed"), (405, 400, "invalid_request"), (501, 400, "invalid_request")];
+    for (status, told, code) in cases {
         let script = twin::engine::Script::choose(move |ask| match ask.path {
             "/v1/embeddings" => Behaviour::before(Before::error(status)),
             _ => Behaviour::tokens(2),
@@ -148,24 +155,84 @@ async fn what_an_engine_does_not_offer_closes_no_breaker() {
         for _ in 0..20 {
             let body = chat(json!({"input": "a"})).to_string();
             let reply = world.post_with("/v1/embeddings", &[("authorization", &bearer(KEY))], body).await;
-            assert_eq!((reply.status, reply.code().as_str()), (502, "engine_failed"), "{status}");
+            assert_eq!((reply.status, reply.code().as_str()), (told, code), "{status}");
         }
         assert_eq!(world.chat(json!({})).await.status, 200, "{status}");
     }
 }
 
+/// What one tenant can provoke takes no replica from the others, and is not sent to a second one.
 #[tokio::test]
-async fn fifty_poisonous_requests_close_no_breaker() {
-    let engine = ScriptedEngine::start(twin::engine::Script::queue(
-        (0..50).map(|_| Behaviour::before(Before::error(400))),
-        Behaviour::tokens(2),
-    ))
-    .await
-    .unwrap();
-    let world = Setup::new().engine(&engine.url(), "DE").start().await;
-    for _ in 0..50 {
-        assert_eq!(world.chat(json!({})).await.status, 400);
+async fn fifty_poisonous_requests_open_no_breaker() {
+    for status in [400, 403, 404, 405, 415, 422, 501] {
+        let poisoned = twin::engine::Script::queue(
+            (0..50).map(|_| Behaviour::before(Before::error(status))),
+            Behaviour::tokens(2),
+        );
+        let engine = ScriptedEngine::start(poisoned).await.unwrap();
+        let world = Setup::new().engine(&engine.url(), "DE").start().await;
+        for _ in 0..50 {
+            assert_ne!(world.chat(json!({})).await.status, 200);
+        }
+        assert_eq!(engine.requests().len(), 50, "{status}: a request reached the engine more or less than once");
+        assert_eq!(world.chat(json!({})).await.status, 200, "{status} opened the breaker");
+        assert_eq!(world.receipts().await.len(), 51);
     }
-    assert_eq!(world.chat(json!({})).await.status, 200);
-    assert_eq!(world.receipts().await.len(), 51);
+}
+
+#[tokio::test]
+async fn what_the_client_did_wrong_is_not_tried_elsewhere() {
+    for status in [400, 404, 501] {
+        let bad = || ScriptedEngine::start(Behaviour::before(Before::error(status)));
+        let (one, other) = (bad().await.unwrap(), bad().await.unwrap());
+        let world = Setup::new().engine(&one.url(), "DE").engine(&other.url(), "DE").start().await;
+        assert_ne!(world.chat(json!({})).await.status, 200);
+        assert_eq!(one.requests().len() + other.requests().len(), 1, "{status}");
+        world.stop().await;
+    }
+}
+
+/// Wrong for every request: others serve, and what is broken is soon left alone and shows in the metrics.
+#[tokio::test]
+async fn a_replica_with_a_wrong_credential_costs_nobody_an_answer() {
+    let bad = ScriptedEngine::start(Behaviour::before(Before::error(401))).await.unwrap();
+    let good = ScriptedEngine::start(Behaviour::tokens(2)).await.unwrap();
+    let world = Setup::new().engine(&bad.url(), "DE").engine(&good.url(), "DE").start().await;
+    for _ in 0..40 {
+        assert_eq!(world.chat(json!({})).await.status, 200);
+    }
+    let turned_away = bad.requests().len();
+    assert!((1..=8).contains(&turned_away), "{turned_away}");
+    let mut registry = prometheus_client::registry::Registry::default();
+    world.gateway.metrics.register(&mut registry);
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    assert!(text.contains(&format!("hoheit_engine_misfits_total{{status=\"401\"}} {turned_away}")), "{text}");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn codes_that_frameworks_compare_are_passed_on_and_no_others() {
+    let check = async |error: serde_json::Value, code: &str| {
+        let before = Before::Status {
+            status: 400,
+            retry_after: None,
+            content_type: "application/json".into(),
+            body: error.to_string(),
+        };
+        let (reply, receipt) = one(Behaviour::before(before), json!({})).await;
+        assert_eq!((reply.status, reply.code().as_str()), (400, code), "{error}");
+        assert_eq!(receipt.code, Some(Code::InvalidRequest));
+    };
+    check(json!({"error": {"message": "m", "code": "context_length_exceeded"}}), "context_length_exceeded").await;
+    check(
+        json!({"error": {"message": "m", "type": "exceed_context_size_error", "code": 400}}),
+        "context_length_exceeded",
+    )
+    .await;
+    check(json!({"error": {"message": "m", "code": "unsupported_parameter"}}), "unsupported_parameter").await;
+    check(json!({"error": {"message": "m", "code": "policy_refused"}}), "invalid_request").await;
+    check(json!({"error": {"message": "m", "code": 400, "param": 7}}), "invalid_request").await;
+    check(json!({"message": "m", "code": 400}), "invalid_request").await;
+    check(json!("text"), "invalid_request").await;
 }

@@ -8,7 +8,9 @@
 mod answers;
 mod clients;
 mod engines;
+mod kinds;
 mod money;
 mod recovery;
 mod refusals;
+mod stalls;
 mod world;

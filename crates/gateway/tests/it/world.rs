@@ -111,7 +111,8 @@ impl Setup {
             id: EngineId(41 + self.snapshot.engines.len() as u128),
             endpoint,
             url: url.to_owned(),
-            kind: EngineKind::Openai,
+            // Reports running usage, as the twin does, and has no cache salt.
+            kind: EngineKind::Sglang,
             model_alias: None,
             credential: None,
             cordoned: false,
