@@ -195,8 +195,9 @@ def parameters_pass_untouched():
 @case
 def parameters_pass_untouched_streamed():
     chunks = list(client().chat.completions.create(**EVERYTHING, extra_body=VENDOR, stream=True))
-    # The one thing that we ask for ourselves, so that the receipt can be exact.
-    ours = {"include_usage": True, "continuous_usage_stats": True}
+    # What we ask for ourselves, so that the receipt can be exact; how much of it, the engine's kind decides.
+    ours = json.loads(chunks[0].twin_echo)["stream_options"]
+    holds(ours["include_usage"] and set(ours) <= {"include_usage", "continuous_usage_stats"}, f"stream_options: {ours}")
     arrived(chunks[0].twin_echo, {**EVERYTHING, **VENDOR, "stream": True, "stream_options": ours})
 
 
