@@ -160,13 +160,4 @@ mod tests {
         assert!(replica.breaker().available(OPEN_MILLIS_MIN));
         assert_eq!(replica.in_flight(), 0);
     }
-
-    #[test]
-    fn what_was_reported_is_not_reported_again() {
-        let replica = replica();
-        (0..FAILURES_MAX).for_each(|_| replica.enter().report(Report::Failure, 0));
-        assert!(replica.breaker().try_pass(OPEN_MILLIS_MIN));
-        replica.enter().report(Report::Failure, OPEN_MILLIS_MIN);
-        assert!(!replica.breaker().available(OPEN_MILLIS_MIN + OPEN_MILLIS_MIN), "the pause has doubled");
-    }
 }

@@ -38,6 +38,12 @@ async fn an_answer_without_a_word_is_an_answer() {
     let events = world.chat(json!({"stream": true})).await.events();
     assert!(events[0].contains("assistant") && events.last().unwrap() == "[DONE]", "{events:?}");
     assert_eq!(world.receipts().await[0].outcome, Outcome::Completed);
+    // Its finish reason is its beginning: what breaks after it is not tried again.
+    let engine = ScriptedEngine::start(Behaviour { end: End::NoDone, ..Behaviour::tokens(0) }).await.unwrap();
+    let world = Setup::new().engine(&engine.url(), "DE").start().await;
+    let events = world.chat(json!({"stream": true})).await.events();
+    assert!(events.last().unwrap().contains("stream_broken"), "{events:?}");
+    assert_eq!(world.receipts().await[0].outcome, Outcome::Partial);
 }
 
 /// One deadline for the request, whatever it does in the meantime: three attempts do not take three times as long.
