@@ -111,6 +111,16 @@ fn check_base(text: &str, insecure: bool) -> Result<String, Failure> {
 impl Client {
     fn new(base: &str, token: Option<String>) -> Result<Self, Failure> {
         let insecure = std::env::var("HOHEIT_INSECURE_HTTP").is_ok_and(|value| value == "1");
+        Client::over(check_base(base, insecure)?, token)
+    }
+
+    /// A client of an engine, with the engine's own credential: it travels there as the gateway's requests will.
+    pub fn engine(address: &str, credential: Option<String>) -> Result<Self, Failure> {
+        let base = address.trim_end_matches('/');
+        Client::over(base.strip_suffix("/v1").unwrap_or(base).to_owned(), credential)
+    }
+
+    fn over(base: String, token: Option<String>) -> Result<Self, Failure> {
         let connector = HttpsConnectorBuilder::new()
             .with_provider_and_webpki_roots(rustls::crypto::aws_lc_rs::default_provider())
             .map_err(|error| Failure::failed(format!("TLS did not start: {error}")))?
@@ -118,7 +128,7 @@ impl Client {
             .enable_http1()
             .build();
         Ok(Self {
-            base: check_base(base, insecure)?,
+            base,
             authorization: token.map(|token| format!("Bearer {token}")),
             http: hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector),
         })

@@ -1,10 +1,11 @@
 //! `hoheit engine`: running engines, ours or any OpenAI-compatible URL.
 
 use super::Failure;
-use super::client::Connection;
+use super::client::{Client, Connection};
 use super::show::{self, Column, field};
 use clap::{Args, Subcommand};
 use serde_json::json;
+use std::time::Duration;
 use types::{Country, EngineId, Retention};
 
 #[derive(Debug, Args)]
@@ -67,9 +68,9 @@ Examples:
         /// Tokens an answer may have at most [default: 4096].
         #[arg(long, value_name = "N")]
         output_tokens_max: Option<u64>,
-        /// What it understands: openai, vllm, sglang or embedded.
-        #[arg(long, default_value = "openai", value_parser = ["openai", "vllm", "sglang", "embedded"])]
-        kind: String,
+        /// What it understands; left out, the engine is asked, and is taken for openai if it does not answer.
+        #[arg(long, value_parser = ["openai", "vllm", "sglang", "embedded"])]
+        kind: Option<String>,
         /// The name the engine knows the model by.
         #[arg(long, value_name = "NAME")]
         model_alias: Option<String>,
@@ -92,6 +93,21 @@ Examples:
     /// Take it out.
     #[command(after_help = "Examples:\n  hoheit engine remove eng_…")]
     Remove { id: EngineId },
+}
+
+/// How long an engine may take to say what it is. Registering waits no longer: the engine may still be loading.
+const DETECT_SECS_MAX: u64 = 2;
+
+/// The kind by what the engine writes into `owned_by` of its models: vLLM and SGLang write their names. Without the kind
+/// a vLLM would share its prefix cache between tenants and count nothing until an answer has ended.
+async fn detect(address: &str, credential: Option<String>) -> &'static str {
+    let models = async { Client::engine(address, credential)?.get("/v1/models").await };
+    let answer = tokio::time::timeout(Duration::from_secs(DETECT_SECS_MAX), models).await;
+    match answer.ok().and_then(Result::ok).as_ref().and_then(|models| models["data"][0]["owned_by"].as_str()) {
+        Some("vllm") => "vllm",
+        Some("sglang") => "sglang",
+        _ => "openai",
+    }
 }
 
 const COLUMNS: &[Column] = &[field!("id"), field!("endpoint"), field!("url"), field!("kind"), field!("cordoned")];
@@ -118,6 +134,10 @@ impl Engine {
                 model_alias,
                 credential,
             } => {
+                let kind = match kind {
+                    Some(kind) => kind,
+                    None => detect(&address, credential.clone()).await.to_owned(),
+                };
                 let body = json!({
                     "url": address, "model": model, "country": country, "operator": operator, "provider": provider,
                     "jurisdiction": jurisdiction, "retention": retention, "site": site, "attestation": attestation,
@@ -147,5 +167,44 @@ impl Engine {
                 show::done(as_json, &json!({ "id": id, "removed": true }), &format!("{id} is removed"))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::detect;
+    use std::io::{Read, Write};
+
+    /// An engine that answers one request like this.
+    fn engine(answer: String) -> String {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                socket.read_exact(&mut byte).unwrap();
+                head.push(byte[0]);
+            }
+            let head = String::from_utf8(head).unwrap().to_lowercase();
+            assert!(head.starts_with("get /v1/models ") && head.contains("authorization: bearer key"), "{head}");
+            let length = answer.len();
+            write!(socket, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{answer}").unwrap();
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn an_engine_is_asked_what_it_is() {
+        for (owner, expect) in [("vllm", "vllm"), ("sglang", "sglang"), ("llamacpp", "openai"), ("hoheit", "openai")] {
+            for path in ["", "/", "/v1", "/v1/"] {
+                let url = engine(format!(r#"{{"data":[{{"id":"m","owned_by":"{owner}"}}]}}"#));
+                assert_eq!(detect(&format!("{url}{path}"), Some("key".into())).await, expect, "{owner} {path}");
+            }
+        }
+        assert_eq!(detect(&engine("<html>".into()), Some("key".into())).await, "openai");
+        assert_eq!(detect("http://127.0.0.1:1", None).await, "openai");
+        assert_eq!(detect("nonsense", None).await, "openai");
     }
 }

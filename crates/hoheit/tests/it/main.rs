@@ -7,6 +7,7 @@
 mod canary;
 mod client;
 mod kill;
+mod nano;
 mod script;
 mod sdk;
 mod site;
