@@ -13,7 +13,7 @@ use crate::disk::Disk;
 use crate::error::{CloseError, During, Fatal, OpenError};
 use crate::keeper::Keeper;
 use crate::options::{OnFatal, Options, RECORD_BYTES_MAX};
-use crate::queue::{Appended, Shared, State, lock};
+use crate::queue::{Appended, Room, Shared, State, lock};
 use crate::reader::Reader;
 use crate::record::OVERHEAD_BYTES;
 use crate::recovery::{Recovered, recover};
@@ -118,10 +118,22 @@ impl Journal {
 
     /// Takes the record: its sequence number and its place are fixed when this returns, in the order of the calls, also if
     /// the future is dropped. The future resolves when the record is durable. A full queue refuses the record at once
-    /// ([`AppendError::Full`]); for what must not be refused (a receipt), leave room by using
-    /// [`Journal::append_if_room`] for what may be (an intent, a watermark).
+    /// ([`AppendError::Full`]); for what must not be refused (a receipt), [`Journal::reserve`] room first.
     pub fn append(&self, payload: Bytes) -> Appended {
         self.handle.shared.append(payload, 1).unwrap_or_else(Appended::refused)
+    }
+
+    /// Promises room for one record of about `payload_bytes`, so that [`Journal::append_into`] cannot find the queue full,
+    /// however slow the disk has become meanwhile. None: no room for another promise, take no new work. Also none when the
+    /// journal does not take records any more.
+    pub fn reserve(&self, payload_bytes: usize) -> Option<Room> {
+        self.handle.shared.reserve(OVERHEAD_BYTES + payload_bytes)
+    }
+
+    /// Like [`Journal::append`], into room that was reserved: refused only if the journal is closed, has failed, or the
+    /// payload is larger than any record may be. One that is larger than its room is taken.
+    pub fn append_into(&self, room: Room, payload: Bytes) -> Appended {
+        room.append(payload).unwrap_or_else(Appended::refused)
     }
 
     /// Like [`Journal::append`], but only into the first half of the queue. None: there was no room, or the journal does

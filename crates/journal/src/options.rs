@@ -10,9 +10,9 @@ use crate::error::Fatal;
 /// ordinary 1,000 one in 2.4 minutes; and what a restart has to verify per segment is about 60 ms of hashing.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 
-/// 16 MiB: 36,000 records of 464 bytes, a third of a second of the highest measured rate. Longer queues only turn a slow
-/// disk into slow answers.
-pub const QUEUE_BYTES_MAX: usize = 16 << 20;
+/// 64 MiB, promises included: 10,000 requests that each hold room for a receipt of 4 KiB are 40 MiB, and 24 MiB of records
+/// of 464 bytes are half a second of the highest measured rate. Longer queues only turn a slow disk into slow answers.
+pub const QUEUE_BYTES_MAX: usize = 64 << 20;
 
 /// 1 MiB: a receipt is about 2 KB. No payload is cut; a larger one is refused.
 pub const RECORD_BYTES_MAX: usize = 1 << 20;
@@ -30,7 +30,8 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Free bytes on the file system below which [`crate::Journal::has_space`] says no.
     pub low_water_bytes: u64,
-    /// Bytes that may wait to be written. [`crate::Journal::append_if_room`] may use half of them.
+    /// Bytes that may wait to be written or be promised ([`crate::Journal::reserve`]).
+    /// [`crate::Journal::append_if_room`] may use half of them.
     pub queue_bytes_max: usize,
     /// The file system; tests put a failing one here.
     pub disk: Arc<dyn Disk>,

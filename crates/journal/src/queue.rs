@@ -46,6 +46,8 @@ struct Queue {
     records: Vec<Bytes>,
     /// Bytes taken by records that are not durable yet, those in the writer's hands included.
     bytes: usize,
+    /// Bytes promised to rooms.
+    promised: usize,
     seq_next: u64,
     writer_sleeps: bool,
 }
@@ -70,7 +72,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shared {
     pub(crate) fn new(queue_bytes_max: usize, payload_bytes_max: usize) -> Self {
         Shared {
-            queue: Mutex::new(Queue { records: Vec::new(), bytes: 0, seq_next: 1, writer_sleeps: false }),
+            queue: Mutex::new(Queue { records: Vec::new(), bytes: 0, promised: 0, seq_next: 1, writer_sleeps: false }),
             filled: Condvar::new(),
             waiting: Mutex::new(Waiting { first: 1, wakers: VecDeque::new() }),
             durable: AtomicU64::new(0),
@@ -93,8 +95,31 @@ impl Shared {
         self.durable.load(Ordering::Acquire)
     }
 
-    /// Takes the record if no more than `share` of the queue's bytes (1: all, 2: half) are then in use.
+    /// Takes the record if no more than `share` of the queue's bytes (1: all, 2: half) are then in use, and what was
+    /// promised still fits.
     pub(crate) fn append(self: &Arc<Self>, payload: Bytes, share: usize) -> Result<Appended, AppendError> {
+        self.take_in(payload, |queue, bytes| {
+            let fits = queue.bytes + bytes <= self.queue_bytes_max / share
+                && queue.bytes + queue.promised + bytes <= self.queue_bytes_max;
+            if fits { Ok(()) } else { Err(AppendError::Full) }
+        })
+    }
+
+    /// Promises room for one record. None: the queue and what is promised already take all.
+    pub(crate) fn reserve(self: &Arc<Self>, bytes: usize) -> Option<Room> {
+        let mut queue = lock(&self.queue);
+        if self.state() != State::Open || queue.bytes + queue.promised + bytes > self.queue_bytes_max {
+            return None;
+        }
+        queue.promised += bytes;
+        Some(Room { shared: Arc::clone(self), bytes })
+    }
+
+    fn take_in(
+        self: &Arc<Self>,
+        payload: Bytes,
+        fits: impl FnOnce(&Queue, usize) -> Result<(), AppendError>,
+    ) -> Result<Appended, AppendError> {
         let bytes = OVERHEAD_BYTES + payload.len();
         if payload.len() > self.payload_bytes_max {
             return Err(AppendError::TooLarge { bytes: payload.len(), bytes_max: self.payload_bytes_max });
@@ -105,9 +130,7 @@ impl Shared {
             State::Closing | State::Closed => return Err(AppendError::Closed),
             State::Failed => return Err(AppendError::Failed),
         }
-        if queue.bytes + bytes > self.queue_bytes_max / share {
-            return Err(AppendError::Full);
-        }
+        fits(&queue, bytes)?;
         let seq = queue.seq_next;
         queue.seq_next += 1;
         queue.bytes += bytes;
@@ -218,6 +241,28 @@ impl Shared {
     }
 }
 
+/// Room in the queue for one record that must not be refused. Made by [`crate::Journal::reserve`]; dropped unused, it is
+/// given back.
+#[must_use = "the room is given back at once if nobody keeps it"]
+pub struct Room {
+    shared: Arc<Shared>,
+    bytes: usize,
+}
+
+impl Room {
+    /// Takes the record; never [`AppendError::Full`]. One larger than its room is taken all the same: the queue is then
+    /// over its limit by the difference, and promises nothing new until it is not.
+    pub(crate) fn append(self, payload: Bytes) -> Result<Appended, AppendError> {
+        self.shared.take_in(payload, |_, _| Ok(()))
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        lock(&self.shared.queue).promised -= self.bytes;
+    }
+}
+
 /// Resolves with the record's sequence number when it is durable. The record was enqueued when this was made; dropping it
 /// only means that nobody waits.
 #[must_use = "nothing may be acknowledged before this resolves; to not wait for it, drop it on purpose"]
@@ -264,6 +309,28 @@ impl std::fmt::Debug for Appended {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_promised_is_never_refused_and_never_given_away() {
+        let record = |bytes: usize| Bytes::from(vec![0; bytes - OVERHEAD_BYTES]);
+        let shared = Arc::new(Shared::new(1000, 900));
+        let room = shared.reserve(400).expect("room");
+        assert!(shared.reserve(601).is_none(), "more than is left");
+        let unused = shared.reserve(600).expect("room");
+        assert_eq!(shared.append(record(100), 1).err(), Some(AppendError::Full), "all is promised");
+        drop(unused);
+        assert!(shared.append(record(600), 1).is_ok());
+        assert_eq!(shared.append(record(100), 1).err(), Some(AppendError::Full));
+        // Larger than its room, and taken.
+        assert!(room.append(record(500)).is_ok());
+        assert!(shared.reserve(1).is_none(), "the queue is over its limit");
+        let batch = shared.take(0, Vec::new()).expect("two records");
+        assert_eq!(batch.records.len(), 2);
+        shared.begin_close();
+        assert!(shared.take(1100, batch.records).is_none());
+        let queue = lock(&shared.queue);
+        assert_eq!((queue.bytes, queue.promised), (0, 0), "what is durable is free again");
+    }
 
     #[test]
     fn a_commit_that_ends_after_the_journal_failed_acknowledges_nothing() {

@@ -204,6 +204,32 @@ fn a_full_queue_refuses_at_once_uses_no_sequence_number_and_keeps_half_for_what_
 }
 
 #[test]
+fn a_promise_is_kept_while_the_disk_stands_still() {
+    let gate = Arc::new(Mutex::new(()));
+    let slow = gate.lock().unwrap();
+    let journal = held(1000, &gate);
+    let payload = Bytes::from(vec![7; 36]);
+    let rooms: Vec<_> = std::iter::from_fn(|| journal.reserve(36)).collect();
+    assert_eq!(rooms.len(), 10);
+    // What was not promised room finds none; what was is taken, larger or not.
+    assert_eq!(block_on(journal.append(payload.clone())), Err(AppendError::Full));
+    assert!(journal.append_if_room(payload.clone()).is_none());
+    let larger = Bytes::from(vec![8; 100]);
+    let waiting: Vec<_> = rooms.into_iter().map(|room| journal.append_into(room, larger.clone())).collect();
+    assert!(journal.reserve(0).is_none(), "a promise beyond what the queue may hold");
+    drop(slow);
+    for (seq, appended) in (1..).zip(waiting) {
+        assert_eq!(block_on(appended), Ok(seq));
+    }
+    eventually("what is durable gives its room back", || journal.reserve(900).is_some());
+    let room = journal.reserve(36).unwrap();
+    let other = journal.clone();
+    journal.close().unwrap();
+    assert_eq!(block_on(other.append_into(room, payload)), Err(AppendError::Closed));
+    assert!(other.reserve(36).is_none());
+}
+
+#[test]
 fn nobody_hears_of_a_record_before_it_is_durable() {
     let gate = Arc::new(Mutex::new(()));
     let slow = gate.lock().unwrap();
