@@ -30,7 +30,7 @@ impl Operation {
     }
 
     /// The path, ours and the engine's.
-    pub fn path(self) -> &'static str {
+    pub const fn path(self) -> &'static str {
         match self {
             Operation::ChatCompletions => "/v1/chat/completions",
             Operation::Completions => "/v1/completions",

@@ -34,6 +34,7 @@ mod linger;
 pub mod listen;
 mod meter;
 mod metrics;
+pub mod paths;
 mod pipeline;
 mod receipt;
 mod receipts;
@@ -53,6 +54,7 @@ mod view;
 
 pub use body::{BodyError, ForeignBody};
 pub use clock::{Clock, SystemClock};
+pub use fields::Operation;
 pub use gateway::{Gateway, Parts, Readiness, StartError};
 pub use limits::Limits;
 pub use metrics::Metrics;

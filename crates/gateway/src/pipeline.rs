@@ -8,9 +8,9 @@ use crate::admit::{Admitted, Turned, admit};
 use crate::body::{Outgoing, full};
 use crate::catalogue;
 use crate::dispatch::{Answer, EngineClient, Whole};
-use crate::fields::Operation;
 use crate::gateway::Gateway;
 use crate::idempotency;
+use crate::paths::{Purpose, Reading, find};
 use crate::receipt::{End, Obligation};
 use crate::receipts;
 use crate::receive::{Received, identify, receive};
@@ -21,7 +21,7 @@ use crate::route::Attempts;
 use crate::scope::RateView;
 use crate::upstream::Upstream;
 use crate::view::View;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use metering::bucket::{Remaining, reset_text};
 use std::sync::Arc;
@@ -32,16 +32,18 @@ pub const RECEIPT_HEADER: &str = "hoheit-receipt";
 
 /// Answers a request under `/v1`.
 pub async fn handle(gateway: &Arc<Gateway>, client: &EngineClient, request: Request<Incoming>) -> Response<Outgoing> {
-    let path = request.uri().path();
-    let operation = match path {
-        "/v1/chat/completions" => Operation::ChatCompletions,
-        "/v1/completions" => Operation::Completions,
-        "/v1/embeddings" => Operation::Embeddings,
-        _ => return read_only(gateway, &request).await.unwrap_or_else(|refusal| refuse(gateway, &refusal)),
+    let Some((path, id)) = find(request.uri().path()) else {
+        return refuse(gateway, &Refusal::new(Code::NotFound, "there is no such path under /v1"));
     };
-    if request.method() != Method::POST {
-        return wrong_method(gateway, "POST");
+    if request.method().as_str() != path.method {
+        return wrong_method(gateway, path.method);
     }
+    let operation = match path.purpose {
+        Purpose::Infer(operation) => operation,
+        Purpose::Read(reading) => {
+            return read(gateway, &request, reading, id).await.unwrap_or_else(|refusal| refuse(gateway, &refusal));
+        }
+    };
     let view = gateway.view.load_full();
     let principal = match identify(gateway, &view, request.headers()) {
         Ok(principal) => principal,
@@ -181,31 +183,19 @@ fn wrong_method(gateway: &Gateway, allowed: &'static str) -> Response<Outgoing> 
 }
 
 /// What reads and costs nothing: models and receipts.
-async fn read_only(gateway: &Arc<Gateway>, request: &Request<Incoming>) -> Result<Response<Outgoing>, Refusal> {
-    enum Wanted<'a> {
-        Models,
-        Model(&'a str),
-        Receipts,
-        Receipt(&'a str),
-    }
-    let path = request.uri().path();
-    let wanted = match path.trim_start_matches("/v1/").split_once('/') {
-        None if path == "/v1/models" => Wanted::Models,
-        None if path == "/v1/receipts" => Wanted::Receipts,
-        Some(("models", name)) if !name.is_empty() => Wanted::Model(name),
-        Some(("receipts", id)) if !id.is_empty() => Wanted::Receipt(id),
-        _ => return Err(Refusal::new(Code::NotFound, "there is no such path under /v1")),
-    };
-    if request.method() != Method::GET {
-        return Ok(wrong_method(gateway, "GET"));
-    }
+async fn read(
+    gateway: &Arc<Gateway>,
+    request: &Request<Incoming>,
+    reading: Reading,
+    id: &str,
+) -> Result<Response<Outgoing>, Refusal> {
     let view: Arc<View> = gateway.view.load_full();
     let principal = identify(gateway, &view, request.headers())?;
-    match wanted {
-        Wanted::Models => Ok(catalogue::list(&view, &principal)),
-        Wanted::Model(name) => catalogue::retrieve(&view, &principal, &percent_decode(name)),
-        Wanted::Receipts => receipts::list(gateway, &principal, request.uri().query().unwrap_or_default()).await,
-        Wanted::Receipt(id) => receipts::retrieve(gateway, &principal, id).await,
+    match reading {
+        Reading::Models => Ok(catalogue::list(&view, &principal)),
+        Reading::Model => catalogue::retrieve(&view, &principal, &percent_decode(id)),
+        Reading::Receipts => receipts::list(gateway, &principal, request.uri().query().unwrap_or_default()).await,
+        Reading::Receipt => receipts::retrieve(gateway, &principal, id).await,
     }
 }
 

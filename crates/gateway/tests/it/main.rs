@@ -10,6 +10,7 @@ mod clients;
 mod engines;
 mod kinds;
 mod money;
+mod paths;
 mod recovery;
 mod refusals;
 mod stalls;
