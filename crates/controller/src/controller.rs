@@ -20,6 +20,9 @@ pub enum Readiness {
     NotReady(String),
 }
 
+/// Hands a snapshot to the gateway. An error says why the gateway keeps the old one.
+pub type OnPublish = Arc<dyn Fn(Arc<Snapshot>) -> Result<(), String> + Send + Sync>;
+
 /// What the controller works with; clock, randomness and the wiring's answers come in as functions.
 pub struct ControllerParts {
     pub store: Store,
@@ -31,8 +34,7 @@ pub struct ControllerParts {
     pub pepper: Pepper,
     /// `Pepper::hash` over the whole admin token.
     pub admin_token_hash: String,
-    /// Hands a snapshot to the gateway. An error says why the gateway keeps the old one.
-    pub on_publish: Arc<dyn Fn(Arc<Snapshot>) -> Result<(), String> + Send + Sync>,
+    pub on_publish: OnPublish,
     pub clock: Arc<dyn Fn() -> UnixMillis + Send + Sync>,
     pub random: Arc<dyn Fn(&mut [u8]) + Send + Sync>,
     pub ready: Arc<dyn Fn() -> Readiness + Send + Sync>,

@@ -16,7 +16,7 @@ mod server;
 mod socket;
 
 pub use behaviour::{Ask, Before, Behaviour, BehaviourError, End, Framing, Pace, Script, UsageStory};
-pub use log::{Counted, Request, State};
+pub use log::{Counted, OnEnd, Request, State};
 
 use log::Log;
 use std::io;
@@ -62,7 +62,7 @@ impl ScriptedEngine {
         address: &str,
         script: impl Into<Script>,
         models: Vec<String>,
-        on_end: Option<Box<dyn Fn(&Request) + Send + Sync>>,
+        on_end: Option<OnEnd>,
     ) -> io::Result<ScriptedEngine> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use stream::Sse;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -289,8 +289,8 @@ impl Api {
         done.map_err(|_| Refusal::failed("the prompt could not be tokenised"))
     }
 
-    fn hand_over(&self, work: Work, place: OwnedSemaphorePermit) -> Result<UnboundedReceiver<Event>, Refusal> {
-        let (events, receiver) = unbounded_channel();
+    fn hand_over(&self, work: Work, place: OwnedSemaphorePermit) -> Result<Receiver<Event>, Refusal> {
+        let (events, receiver) = channel(work.events_max());
         let number = self.requests.fetch_add(1, Relaxed) + 1;
         self.inbox.send(Job { number, work, events, place }).map_err(|_| Refusal::ended())?;
         Meter::add(&self.meter.accepted, 1);

@@ -13,11 +13,11 @@ use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 
 pub(crate) struct Sse {
     reply: Reply,
-    events: UnboundedReceiver<Event>,
+    events: Receiver<Event>,
     include_usage: bool,
     continuous_usage: bool,
     stage: Stage,
@@ -33,7 +33,7 @@ enum Stage {
 }
 
 impl Sse {
-    pub(crate) fn new(reply: Reply, sampling: &Sampling, events: UnboundedReceiver<Event>) -> Self {
+    pub(crate) fn new(reply: Reply, sampling: &Sampling, events: Receiver<Event>) -> Self {
         let &Sampling { include_usage, continuous_usage, .. } = sampling;
         Self { reply, events, include_usage, continuous_usage, stage: Stage::Opening }
     }
@@ -110,10 +110,10 @@ mod tests {
     use super::super::reply::Dialect;
     use super::*;
     use std::task::Waker;
-    use tokio::sync::mpsc::unbounded_channel;
+    use tokio::sync::mpsc::channel;
 
-    fn sse(dialect: Dialect) -> (tokio::sync::mpsc::UnboundedSender<Event>, Sse) {
-        let (sender, events) = unbounded_channel();
+    fn sse(dialect: Dialect) -> (tokio::sync::mpsc::Sender<Event>, Sse) {
+        let (sender, events) = channel(2);
         let text = String::new;
         let reply = Reply { dialect, id: text(), created: 0, model: text(), fingerprint: text(), prompt_tokens: 1 };
         let sse = Sse { reply, events, include_usage: false, continuous_usage: false, stage: Stage::Opening };
@@ -133,7 +133,7 @@ mod tests {
     fn nothing_is_said_before_the_first_token() {
         let (sender, mut sse) = sse(Dialect::Chat);
         assert_eq!(next(&mut sse), None);
-        sender.send(Event::Token { text: "a".into(), completion_tokens: 1, finish: None }).unwrap();
+        sender.try_send(Event::Token { text: "a".into(), completion_tokens: 1, finish: None }).unwrap();
         let first = next(&mut sse).unwrap();
         assert!(first.contains("assistant") && first.contains(r#""content":"a""#), "{first}");
     }
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn a_sequence_that_fails_at_once_says_only_that() {
         let (sender, mut sse) = sse(Dialect::Chat);
-        sender.send(Event::Failed("no".into())).unwrap();
+        sender.try_send(Event::Failed("no".into())).unwrap();
         let first = next(&mut sse).unwrap();
         assert!(first.contains("error") && !first.contains("assistant"), "{first}");
     }

@@ -24,7 +24,8 @@ impl Pooling {
     pub(crate) fn read(folder: &Path) -> std::result::Result<Self, LoadError> {
         let path = folder.join("1_Pooling").join("config.json");
         let Some(fields) = read_object(&path)? else { return Ok(Self::Mean) };
-        let mut on = fields.iter().filter(|(name, value)| name.starts_with("pooling_mode_") && value == &&true);
+        let mut on =
+            fields.iter().filter(|(name, value)| name.starts_with("pooling_mode_") && value.as_bool() == Some(true));
         match (on.next().map(|(name, _)| name.as_str()), on.next()) {
             (Some("pooling_mode_mean_tokens") | None, None) => Ok(Self::Mean),
             (Some("pooling_mode_cls_token"), None) => Ok(Self::FirstToken),

@@ -60,6 +60,9 @@ struct Source<'a> {
     content: &'a Content,
 }
 
+/// A merge's score, its place and its two halves.
+type Merge<'a> = (f32, (usize, usize), (&'a str, &'a str));
+
 impl Source<'_> {
     fn get(&self, key: &str) -> Option<&Value> {
         self.content.metadata.get(key)
@@ -160,7 +163,7 @@ impl Source<'_> {
             Some(list) if list.len() == tokens.len() => list.iter().map(|v| v.to_f32().unwrap_or(0.0)).collect(),
             _ => return Err(self.refuse("holds a SentencePiece tokenizer without scores".into())),
         };
-        let mut merges: Vec<(f32, (usize, usize), (&str, &str))> = Vec::new();
+        let mut merges: Vec<Merge<'_>> = Vec::new();
         for (token, score) in tokens.iter().zip(&scores) {
             let from = merges.len();
             for (at, _) in token.char_indices().skip(1) {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::Receiver;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::Sender;
 
 pub(crate) struct Schedule {
     pub(crate) network: Network,
@@ -29,7 +29,7 @@ pub(crate) struct Schedule {
 struct Running {
     number: u64,
     doing: Doing,
-    events: UnboundedSender<Event>,
+    events: Sender<Event>,
     place: OwnedSemaphorePermit,
 }
 
@@ -70,7 +70,7 @@ impl Schedule {
             for mut one in running.drain(..) {
                 match self.turn(&mut one) {
                     (Progress::Continues, None) => still.push(one),
-                    (Progress::Continues, Some(event)) => match one.events.send(event) {
+                    (Progress::Continues, Some(event)) => match one.events.try_send(event) {
                         Ok(()) => still.push(one),
                         Err(_) => self.end(one, Progress::Gone, None),
                     },
@@ -150,7 +150,7 @@ impl Schedule {
         self.meter.running.fetch_sub(1, Relaxed);
         drop(place);
         if let Some(event) = last {
-            let _ = events.send(event);
+            let _ = events.try_send(event);
         }
     }
 }

@@ -10,13 +10,24 @@ use crate::model::without_panic;
 use crate::model::words::Words;
 use candle_transformers::generation::LogitsProcessor;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::Sender;
 
 /// What the caller asked the model to do.
 pub(crate) enum Work {
     Generate(Generate),
     /// Tokenised texts, one vector each.
     Embed(Vec<Vec<u32>>),
+}
+
+impl Work {
+    /// One event per token or text, and one for a failure. A short text per token of the context is some 100 KiB for
+    /// 16,384 tokens, and is taken only as it is needed.
+    pub(crate) fn events_max(&self) -> usize {
+        1 + match self {
+            Work::Generate(generate) => generate.tokens_max,
+            Work::Embed(texts) => texts.len(),
+        }
+    }
 }
 
 pub(crate) struct Generate {
@@ -33,9 +44,9 @@ pub(crate) struct Generate {
 pub(crate) struct Job {
     pub(crate) number: u64,
     pub(crate) work: Work,
-    /// Unbounded, because the thread must never wait for a slow reader; holds at most one short text per token of the
-    /// context, hence some 100 KiB for 16,384 tokens.
-    pub(crate) events: UnboundedSender<Event>,
+    /// Has room for everything that the work can say ([`Work::events_max`]), because the thread must never wait for a
+    /// slow reader.
+    pub(crate) events: Sender<Event>,
     pub(crate) place: OwnedSemaphorePermit,
 }
 

@@ -63,7 +63,8 @@ impl Request {
     }
 }
 
-type OnEnd = Box<dyn Fn(&Request) + Send + Sync>;
+/// Told of every request that has ended.
+pub type OnEnd = Box<dyn Fn(&Request) + Send + Sync>;
 
 pub(crate) struct Log {
     requests: Mutex<Vec<Request>>,
