@@ -2,7 +2,8 @@
 //!
 //! A limit of N per minute is a bucket of N that refills evenly, N in 60 seconds. A caller may therefore burst N at
 //! once and take at most 2 N in any 60 seconds. For a tokens limit the caller takes the bound of the request before
-//! dispatch and gives back what was not used.
+//! dispatch and gives back what was not used. One that used more than the bucket holds leaves a debt
+//! ([`TokenBucket::debit`]): nothing passes until it is refilled, so that large requests too average at N a minute.
 //!
 //! What it is not: no clock (`now` is monotonic milliseconds) and not shared between gateways: each enforces its own.
 //! Speed is approximate by nature; money is not, see `budget`.
@@ -10,8 +11,8 @@
 //! If we crash here: buckets start full, so a restart gives each caller at most one extra burst.
 
 /// A minute in milliseconds: the level is kept in 1/60,000ths, so that one millisecond adds exactly `per_minute` parts
-/// and no fraction is ever lost. 2^64 tokens x 60,000 parts is below 2^80: u128 holds it.
-const MINUTE_MILLIS: u128 = 60_000;
+/// and no fraction is ever lost. 2^64 tokens x 60,000 parts is below 2^80: i128 holds it, and 2^47 such debts.
+const MINUTE_MILLIS: i128 = 60_000;
 
 /// What to tell a caller about a limit: `x-ratelimit-limit-*`, `-remaining-*`, `-reset-*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +47,8 @@ impl Wait {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenBucket {
     per_minute: u64,
-    /// In parts (see [`MINUTE_MILLIS`]); never above `per_minute` x 60,000.
-    level: u128,
+    /// In parts (see [`MINUTE_MILLIS`]); never above `per_minute` x 60,000, below zero while there is a debt.
+    level: i128,
     /// The latest time seen. Time that goes back adds nothing and takes nothing away.
     at_millis: u64,
 }
@@ -55,7 +56,7 @@ pub struct TokenBucket {
 impl TokenBucket {
     /// Starts full. A limit of zero lets nothing pass.
     pub fn new(per_minute: u64, now_millis: u64) -> TokenBucket {
-        TokenBucket { per_minute, level: u128::from(per_minute) * MINUTE_MILLIS, at_millis: now_millis }
+        TokenBucket { per_minute, level: i128::from(per_minute) * MINUTE_MILLIS, at_millis: now_millis }
     }
 
     pub fn limit(&self) -> u64 {
@@ -65,8 +66,9 @@ impl TokenBucket {
     /// Takes all of `amount` or nothing.
     pub fn try_take(&mut self, amount: u64, now_millis: u64) -> Result<Remaining, Wait> {
         self.refill(now_millis);
-        let wanted = u128::from(amount) * MINUTE_MILLIS;
-        if wanted <= self.level {
+        let wanted = i128::from(amount) * MINUTE_MILLIS;
+        // What costs nothing passes, in debt or not.
+        if wanted == 0 || wanted <= self.level {
             self.level -= wanted;
             return Ok(self.view());
         }
@@ -79,7 +81,13 @@ impl TokenBucket {
     /// Returns what was taken and not used; never fills above the limit.
     pub fn give_back(&mut self, amount: u64, now_millis: u64) {
         self.refill(now_millis);
-        self.level = (self.level + u128::from(amount) * MINUTE_MILLIS).min(self.capacity());
+        self.level = (self.level + i128::from(amount) * MINUTE_MILLIS).min(self.capacity());
+    }
+
+    /// Takes what was used already, whether it is there or not: what is missing is a debt.
+    pub fn debit(&mut self, amount: u64, now_millis: u64) {
+        self.refill(now_millis);
+        self.level = self.level.saturating_sub(i128::from(amount) * MINUTE_MILLIS);
     }
 
     /// How the bucket stands, without taking.
@@ -88,39 +96,41 @@ impl TokenBucket {
         self.view()
     }
 
-    /// A changed limit keeps what was taken: raising it gives the difference at once, lowering it takes the difference.
+    /// A changed limit keeps what was taken: raising it gives the difference at once, lowering it takes the difference, but
+    /// makes no debt of it.
     pub fn set_limit(&mut self, per_minute: u64, now_millis: u64) {
         if per_minute == self.per_minute {
             return;
         }
         self.refill(now_millis);
-        let taken = self.capacity() - self.level;
+        let (level, taken) = (self.level, self.capacity() - self.level);
         self.per_minute = per_minute;
-        self.level = self.capacity().saturating_sub(taken);
+        self.level = (self.capacity() - taken).max(level.min(0)).min(self.capacity());
     }
 
-    fn capacity(&self) -> u128 {
-        u128::from(self.per_minute) * MINUTE_MILLIS
+    fn capacity(&self) -> i128 {
+        i128::from(self.per_minute) * MINUTE_MILLIS
     }
 
     fn refill(&mut self, now_millis: u64) {
-        let elapsed = u128::from(now_millis.saturating_sub(self.at_millis));
-        // 2^64 milliseconds x 2^64 per minute stays within u128.
-        self.level = self.level.saturating_add(elapsed * u128::from(self.per_minute)).min(self.capacity());
+        let elapsed = now_millis.saturating_sub(self.at_millis);
+        // 2^64 milliseconds x 2^64 per minute is beyond i128: such a time fills any bucket.
+        let gained = i128::from(elapsed).saturating_mul(i128::from(self.per_minute));
+        self.level = self.level.saturating_add(gained).min(self.capacity());
         self.at_millis = self.at_millis.max(now_millis);
     }
 
-    /// Milliseconds until the level reaches `target`; none if the limit is zero, where nothing ever comes.
-    fn millis_until(&self, target: u128) -> u64 {
-        let missing = target.saturating_sub(self.level);
-        // At most a minute, since target <= capacity.
-        missing.div_ceil(u128::from(self.per_minute).max(1)) as u64
+    /// Milliseconds until the level reaches `target`: at most a minute if there is no debt. A limit of zero never refills;
+    /// then it is as if it did one a minute.
+    fn millis_until(&self, target: i128) -> u64 {
+        let missing = target.saturating_sub(self.level).max(0).unsigned_abs();
+        u64::try_from(missing.div_ceil(u128::from(self.per_minute).max(1))).unwrap_or(u64::MAX)
     }
 
     fn view(&self) -> Remaining {
         Remaining {
             limit: self.per_minute,
-            remaining: (self.level / MINUTE_MILLIS) as u64,
+            remaining: u64::try_from(self.level.max(0) / MINUTE_MILLIS).unwrap_or(u64::MAX),
             reset_millis: self.millis_until(self.capacity()),
         }
     }
@@ -208,6 +218,27 @@ mod tests {
     }
 
     #[test]
+    fn a_debt_is_paid_before_anything_passes() {
+        let mut bucket = TokenBucket::new(60, 0);
+        assert!(bucket.try_take(60, 0).is_ok());
+        // Two minutes' worth beyond the bucket.
+        bucket.debit(120, 0);
+        assert!(bucket.try_take(0, 0).is_ok(), "what costs nothing passes");
+        let wait = bucket.try_take(1, 0).unwrap_err();
+        assert_eq!((wait.millis, wait.never), (121_000, false));
+        assert_eq!(wait.remaining, Remaining { limit: 60, remaining: 0, reset_millis: 180_000 });
+        assert!(bucket.try_take(1, 120_999).is_err());
+        assert!(bucket.try_take(1, 121_000).is_ok());
+        bucket.debit(10, 121_000);
+        bucket.give_back(30, 121_000);
+        assert_eq!(bucket.remaining(121_000).remaining, 20);
+        // A debt outlives a changed limit; a lowered limit makes none.
+        bucket.debit(50, 121_000);
+        bucket.set_limit(10, 121_000);
+        assert_eq!(bucket.try_take(1, 121_000).unwrap_err().millis, 31 * 6_000);
+    }
+
+    #[test]
     fn resets_read_like_openais() {
         let check = |millis, expect| assert_eq!(reset_text(millis), expect);
         check(0, "0ms");
@@ -220,6 +251,25 @@ mod tests {
     }
 
     proptest! {
+        /// Whatever is debited, over any time no more is used than a burst, the refill and the last request's excess.
+        #[test]
+        fn large_requests_average_at_the_limit(
+            limit in 1..100u64,
+            steps in prop::collection::vec((0..200_000u64, 0..1_000u64), 1..60),
+        ) {
+            let mut bucket = TokenBucket::new(limit, 0);
+            let (mut now, mut used, mut last) = (0, 0, 0);
+            for (pause, wanted) in steps {
+                now += pause;
+                let taken = wanted.clamp(1, limit);
+                if bucket.try_take(taken, now).is_ok() {
+                    bucket.debit(wanted.saturating_sub(taken), now);
+                    (used, last) = (used + wanted, wanted);
+                }
+                prop_assert!(used <= limit + limit * now / 60_000 + last);
+            }
+        }
+
         /// In any window of a minute no more than a burst and a refill pass; a wait that is obeyed is enough.
         #[test]
         fn never_more_than_burst_and_refill(
@@ -240,8 +290,8 @@ mod tests {
                     }
                     Err(wait) => prop_assert!(wait.millis > 0),
                 }
-                let allowed = u128::from(limit) + u128::from(limit) * u128::from(now) / MINUTE_MILLIS;
-                prop_assert!(u128::from(taken) <= allowed, "{taken} of {allowed} at {now}");
+                let allowed = i128::from(limit) + i128::from(limit) * i128::from(now) / MINUTE_MILLIS;
+                prop_assert!(i128::from(taken) <= allowed, "{taken} of {allowed} at {now}");
             }
         }
 
@@ -250,6 +300,8 @@ mod tests {
             let mut bucket = TokenBucket::new(limit, 0);
             let _ = bucket.try_take(amount, now);
             bucket.give_back(back, now);
+            bucket.debit(amount, now);
+            bucket.debit(back, now);
             bucket.set_limit(new_limit, now);
             prop_assert!(bucket.remaining(u64::MAX).remaining <= new_limit);
         }

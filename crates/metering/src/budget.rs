@@ -11,7 +11,7 @@
 //! What it is not: no lock, no lease. Several gateways at one budget need fenced leases on top of this.
 //!
 //! If we crash here: reservations vanish with the process; what was spent is added up from receipts and comes back
-//! through [`Account::with_spent`]. Intents left open are closed at recovery and booked with [`Monthly::add_spent`].
+//! through [`Account::with_spent`], with what recovery found of intents that were left open.
 
 use std::collections::BTreeMap;
 use types::{MicroEur, Month};
@@ -106,24 +106,6 @@ impl Account {
         let held = reserved.max(MicroEur::ZERO).min(self.reserved);
         self.reserved = self.reserved.saturating_sub(held);
     }
-
-    /// Books money that an earlier process reserved and this one found spent. It was covered then, so it is not
-    /// refused now.
-    pub fn add_spent(&mut self, amount: MicroEur) {
-        self.settled = self.settled.saturating_add(amount.max(MicroEur::ZERO));
-    }
-}
-
-/// Holds an amount in all accounts or in none: a key's, its project's and its tenant's. The error names the first that
-/// is short, by place.
-pub fn reserve_all(accounts: &mut [&mut Account], amount: MicroEur) -> Result<(), (usize, Short)> {
-    for place in 0..accounts.len() {
-        if let Err(short) = accounts[place].try_reserve(amount) {
-            accounts[..place].iter_mut().for_each(|account| account.release(amount));
-            return Err((place, short));
-        }
-    }
-    Ok(())
 }
 
 /// Money held in a month. Made only by [`Monthly::try_reserve`], consumed by settling or releasing: exactly once,
@@ -197,14 +179,6 @@ impl Monthly {
             account.release(reservation.amount);
         }
         self.forget_closed();
-    }
-
-    /// Books money found spent at recovery. Of an earlier month it needs no account: that month is over.
-    pub fn add_spent(&mut self, month: Month, amount: MicroEur) {
-        self.advance(month);
-        if let Some(account) = self.account(month) {
-            account.add_spent(amount);
-        }
     }
 
     /// Begins a new month with nothing spent; the old one stays only while something is reserved in it.
