@@ -5,12 +5,12 @@
 
 use crate::allowance::{self, Length};
 use crate::fields::Fields;
-use crate::idempotency::{Answer, Claim, Guard};
+use crate::idempotency::{self, Answer, Claim, Guard};
 use crate::receipt::Obligation;
-use crate::receive::Received;
+use crate::receive::{Held, Received};
 use crate::refusal::Refusal;
 use crate::scope::RateView;
-use crate::settle::{Hold, take_rates};
+use crate::settle::{Hold, take_tokens};
 use crate::view::Verdict;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -18,14 +18,54 @@ use types::{Code, DataClass};
 
 /// A request that policy, limits and budget let through.
 pub struct Admitted {
-    pub(crate) obligation: Obligation,
-    pub(crate) fields: Fields,
-    pub(crate) body: Bytes,
-    pub(crate) verdict: Arc<Verdict>,
+    obligation: Obligation,
+    fields: Fields,
+    body: Held,
+    verdict: Arc<Verdict>,
     /// How long each choice of the answer may be.
-    pub(crate) length: Length,
-    pub(crate) rates: RateView,
-    pub(crate) idempotency: Option<Guard>,
+    length: Length,
+    rates: RateView,
+    idempotency: Option<Guard>,
+}
+
+impl Admitted {
+    pub fn obligation(&self) -> &Obligation {
+        &self.obligation
+    }
+
+    pub fn obligation_mut(&mut self) -> &mut Obligation {
+        &mut self.obligation
+    }
+
+    pub fn fields(&self) -> &Fields {
+        &self.fields
+    }
+
+    pub fn body(&self) -> &Bytes {
+        &self.body.bytes
+    }
+
+    pub fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
+    pub fn length(&self) -> Length {
+        self.length
+    }
+
+    /// What the answer still needs; the body is no longer held.
+    pub fn into_rest(self) -> Rest {
+        let Admitted { obligation, fields, rates, idempotency, .. } = self;
+        Rest { obligation, fields, rates, idempotency }
+    }
+}
+
+/// What is left of an [`Admitted`] when nothing more will be dispatched.
+pub struct Rest {
+    pub obligation: Obligation,
+    pub fields: Fields,
+    pub rates: RateView,
+    pub idempotency: Option<Guard>,
 }
 
 /// Not admitted.
@@ -36,12 +76,12 @@ pub enum Turned {
 }
 
 pub fn admit(received: Received) -> Result<Admitted, Turned> {
-    let Received { mut obligation, fields, body, idempotency_key } = received;
-    match judge(&mut obligation, &fields, &body, idempotency_key.as_deref()) {
-        Ok(Judged { verdict, length, rates, idempotency }) => {
+    let Received { mut obligation, fields, body, idempotency_key, mut rates } = received;
+    match judge(&mut obligation, &fields, &body.bytes, idempotency_key.as_deref(), &mut rates) {
+        Ok(Judged { verdict, length, idempotency }) => {
             Ok(Admitted { obligation, fields, body, verdict, length, rates, idempotency })
         }
-        Err(No::Refused(refusal, rates)) => Err(Turned::Refused(Box::new((obligation, refusal, rates)))),
+        Err(No::Refused(refusal)) => Err(Turned::Refused(Box::new((obligation, refusal, rates)))),
         Err(No::Replayed(answer)) => {
             obligation.void();
             Err(Turned::Replayed(answer))
@@ -52,18 +92,17 @@ pub fn admit(received: Received) -> Result<Admitted, Turned> {
 struct Judged {
     verdict: Arc<Verdict>,
     length: Length,
-    rates: RateView,
     idempotency: Option<Guard>,
 }
 
 enum No {
-    Refused(Refusal, RateView),
+    Refused(Refusal),
     Replayed(Answer),
 }
 
 impl From<Refusal> for No {
     fn from(refusal: Refusal) -> No {
-        No::Refused(refusal, RateView::default())
+        No::Refused(refusal)
     }
 }
 
@@ -72,28 +111,11 @@ fn judge(
     fields: &Fields,
     body: &Bytes,
     idempotency_key: Option<&str>,
+    rates: &mut RateView,
 ) -> Result<Judged, No> {
     let gateway = obligation.gateway().clone();
     let (view, key) = (obligation.view.clone(), obligation.key.clone());
-    if !gateway.accepts_work() {
-        return Err(Refusal::new(Code::NotReady, "this gateway takes no new requests now: try again shortly")
-            .retry_after(1)
-            .into());
-    }
     let now = gateway.clock.monotonic_millis();
-    let idempotency = match idempotency_key {
-        None => None,
-        Some(name) => {
-            let mut digest = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-            digest.update(fields.operation.path().as_bytes());
-            digest.update(body);
-            let request = digest.finish().as_ref().try_into().unwrap_or([0; 32]);
-            match gateway.idempotency.claim(key.tenant, name, request, now)? {
-                Claim::First(guard) => Some(guard),
-                Claim::Replay(answer) => return Err(No::Replayed(answer)),
-            }
-        }
-    };
     let Some(model) = view.model(&fields.model) else {
         return Err(Refusal::new(
             Code::ModelNotFound,
@@ -107,6 +129,17 @@ fn judge(
     if verdict.permitted.is_empty() || verdict.only_abroad() {
         return Err(policy_refusal(&verdict, obligation.class, &fields.model, &key.project.country).into());
     }
+    // Behind the verdict: what policy refuses today is not answered from yesterday.
+    let idempotency = match idempotency_key {
+        None => None,
+        Some(name) => {
+            let request = idempotency::digest(fields.operation.path(), obligation.class, body);
+            match gateway.idempotency.claim(key.project.id, name, request, now)? {
+                Claim::First(guard) => Some(guard),
+                Claim::Replay(answer) => return Err(No::Replayed(answer)),
+            }
+        }
+    };
     let price = view.price(&fields.model).ok_or_else(|| {
         Refusal::new(
             Code::ReplicaUnavailable,
@@ -115,24 +148,25 @@ fn judge(
     })?;
     let (bounds, length) = allowance::bounds(fields, &verdict);
     let tokens = bounds.input_tokens.saturating_add(bounds.output_tokens);
-    let (rates, [project_taken, key_taken]) =
-        take_rates([&key.scope_project, &key.scope_key], tokens, now).map_err(|(r, view)| No::Refused(r, view))?;
-    let month = obligation.received_at.month();
+    let limited = [&key.scope_project, &key.scope_key];
+    let (tokens_left, taken) = take_tokens(limited, tokens, now).map_err(|(refusal, left)| {
+        rates.tokens = Some(left);
+        refusal
+    })?;
+    rates.tokens = tokens_left;
     let scopes = [&key.scope_tenant, &key.scope_project, &key.scope_key];
-    match Hold::reserve(scopes, price, bounds, month) {
+    match Hold::reserve(scopes, price, bounds, obligation.received_at.month()) {
         Ok(mut hold) => {
-            hold.took_tokens(&key.scope_project, project_taken);
-            hold.took_tokens(&key.scope_key, key_taken);
+            limited.into_iter().zip(taken).for_each(|(scope, taken)| hold.took_tokens(scope, taken));
             obligation.hold = Some(hold);
             obligation.meter = crate::meter::Meter::new(bounds.input_tokens, bounds.output_tokens);
         }
         Err(refusal) => {
-            key.scope_project.give_back_tokens(project_taken, now);
-            key.scope_key.give_back_tokens(key_taken, now);
-            return Err(No::Refused(refusal, rates));
+            limited.into_iter().zip(taken).for_each(|(scope, taken)| scope.settle_tokens(taken, 0, now));
+            return Err(refusal.into());
         }
     }
-    Ok(Judged { verdict, length, rates, idempotency })
+    Ok(Judged { verdict, length, idempotency })
 }
 
 /// The receipt says which rules permitted, or which refused.

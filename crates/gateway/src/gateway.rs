@@ -1,5 +1,6 @@
 //! What all lanes share: the view, the journal, the chains, what moves with every request, and whether work is taken.
 
+use crate::bodies::Bodies;
 use crate::clock::Clock;
 use crate::idempotency::Idempotency;
 use crate::limits::Limits;
@@ -14,7 +15,7 @@ use ledger::key::SigningKey;
 use routing::RetryBudget;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use store::Store;
 use store::tiles::TileFiles;
@@ -53,7 +54,10 @@ pub struct Gateway {
     pub limits: Limits,
     pub metrics: Metrics,
     pub(crate) idempotency: Arc<Idempotency>,
+    pub(crate) bodies: Arc<Bodies>,
     retries: Mutex<RetryBudget>,
+    /// Requests without a receipt yet.
+    open: AtomicUsize,
     draining: AtomicBool,
     /// Shipping met a fork: two different receipts for one place. Nothing is admitted until a person has looked.
     forked: AtomicBool,
@@ -147,6 +151,8 @@ impl Gateway {
             store: parts.store,
             tiles: parts.tiles,
             idempotency: Idempotency::new(&parts.limits),
+            bodies: Bodies::new(parts.limits.bodies_bytes_max),
+            open: AtomicUsize::new(0),
             retries: Mutex::new(RetryBudget::new(monotonic)),
             clock: parts.clock,
             limits: parts.limits,
@@ -161,7 +167,8 @@ impl Gateway {
         }
         let mut last = None;
         for claims in unresolved {
-            last = Some(crate::receipt::fix(&gateway, claims));
+            let room = crate::receipt::room(&gateway).await.map_err(RecoverError::Append)?;
+            last = Some(crate::receipt::fix(&gateway, room, claims));
         }
         if let Some(last) = last {
             last.await.map_err(RecoverError::Append)?;
@@ -196,9 +203,20 @@ impl Gateway {
         }
     }
 
-    /// Ready, and not holding as many requests as it may.
-    pub(crate) fn accepts_work(&self) -> bool {
-        self.readiness() == Readiness::Ready && self.metrics.requests_open.get() <= self.limits.requests_max as i64
+    /// Counts a request in, if work is taken and there are not as many open as there may be.
+    pub(crate) fn enter(&self) -> bool {
+        let below = |open: usize| (open < self.limits.requests_max).then_some(open + 1);
+        let entered = self.readiness() == Readiness::Ready
+            && self.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, below).is_ok();
+        if entered {
+            self.metrics.requests_open.inc();
+        }
+        entered
+    }
+
+    pub(crate) fn leave(&self) {
+        self.open.fetch_sub(1, Ordering::AcqRel);
+        self.metrics.requests_open.dec();
     }
 
     pub(crate) fn may_retry(&self, now: u64) -> bool {
@@ -220,8 +238,8 @@ impl Gateway {
     }
 
     /// Requests without a receipt yet.
-    pub fn open_requests(&self) -> i64 {
-        self.metrics.requests_open.get()
+    pub fn open_requests(&self) -> usize {
+        self.open.load(Ordering::Acquire)
     }
 
     /// Writes and syncs what was appended. After this nothing is acknowledged any more.

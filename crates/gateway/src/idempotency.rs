@@ -1,14 +1,22 @@
-//! `Idempotency-Key`: one request per (tenant, key). While it runs a repeat is told so; afterwards the same request
-//! gets the same answer and the same receipt, another request is refused.
+//! `Idempotency-Key`: one request per (project, key). While it runs a repeat is told so; afterwards the same request
+//! gets the same answer and the same receipt, another request is refused. The same request means the same bytes to the
+//! same operation under the same data class; and a repeat is judged by policy like any other before it is answered here.
 //!
 //! Answers are kept in memory only, bounded in bytes and time: prompts and answers are never stored. So a restart forgets
 //! them, and an answer too large to keep cannot be replayed; the caller is told.
 
 use crate::refusal::Refusal;
 use bytes::Bytes;
+use journal::{AppendError, Appended};
 use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use types::{Code, ReceiptId, TenantId};
+use std::task::{Context, Poll, ready};
+use types::{Code, DataClass, ProjectId, ReceiptId};
+
+/// What an entry takes besides its key and its answer: twice its place, its digest and the tables' own room.
+const ENTRY_BYTES: usize = 256;
 
 /// A finished answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +32,16 @@ enum Entry {
     Done { request: [u8; 32], answer: Answer },
 }
 
-type Place = (TenantId, String);
+type Place = (ProjectId, String);
+
+/// What makes two requests the same.
+pub fn digest(operation: &str, class: DataClass, body: &[u8]) -> [u8; 32] {
+    ledger::hash::sha256(&[operation.as_bytes(), b"\0", class.as_str().as_bytes(), b"\0", body]).0
+}
+
+fn cost((_, key): &Place, answer: &Answer) -> usize {
+    ENTRY_BYTES + 2 * key.len() + answer.body.as_ref().map_or(0, Bytes::len)
+}
 
 #[derive(Default)]
 struct Table {
@@ -68,10 +85,16 @@ impl Idempotency {
     }
 
     /// Claims a key for a request with this digest.
-    pub fn claim(self: &Arc<Self>, tenant: TenantId, key: &str, request: [u8; 32], now: u64) -> Result<Claim, Refusal> {
+    pub fn claim(
+        self: &Arc<Self>,
+        project: ProjectId,
+        key: &str,
+        request: [u8; 32],
+        now: u64,
+    ) -> Result<Claim, Refusal> {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         table.expire(now, self.bytes_max);
-        let place = (tenant, key.to_owned());
+        let place = (project, key.to_owned());
         match table.entries.get(&place) {
             None => {
                 table.entries.insert(place.clone(), Entry::Running { request });
@@ -113,7 +136,7 @@ impl Table {
             }
             let Some((_, place)) = self.ages.pop_front() else { break };
             if let Some(Entry::Done { answer, .. }) = self.entries.remove(&place) {
-                self.bytes -= answer.body.map_or(0, |body| body.len());
+                self.bytes -= cost(&place, &answer);
             }
         }
     }
@@ -125,7 +148,7 @@ impl Guard {
         let now = self.claimed_at;
         let Some(place) = self.place.take() else { return };
         let mut table = self.owner.table.lock().unwrap_or_else(PoisonError::into_inner);
-        table.bytes += answer.body.as_ref().map_or(0, Bytes::len);
+        table.bytes += cost(&place, &answer);
         table.ages.push_back((now.saturating_add(self.owner.ttl_millis), place.clone()));
         table.entries.insert(place, Entry::Done { request: self.request, answer });
         table.expire(now, self.owner.bytes_max);
@@ -136,6 +159,45 @@ impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(place) = self.place.take() {
             self.owner.table.lock().unwrap_or_else(PoisonError::into_inner).entries.remove(&place);
+        }
+    }
+}
+
+/// A receipt on its way to the disk, and the answer that may be repeated once it is there. The answer was paid for the
+/// moment its obligation was closed: a client that leaves while this waits finds it all the same when it repeats.
+pub struct Handover(Option<(Appended, Option<(Guard, Answer)>)>);
+
+impl Handover {
+    pub fn new(appended: Appended, repeatable: Option<(Guard, Answer)>) -> Self {
+        Handover(Some((appended, repeatable)))
+    }
+}
+
+impl Future for Handover {
+    type Output = Result<(), AppendError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some((appended, _)) = &mut self.0 else { return Poll::Ready(Ok(())) };
+        let durable = ready!(Pin::new(appended).poll(cx));
+        let repeatable = self.0.take().and_then(|(_, repeatable)| repeatable);
+        if let (Ok(_), Some((guard, answer))) = (&durable, repeatable) {
+            guard.finish(answer);
+        }
+        Poll::Ready(durable.map(|_| ()))
+    }
+}
+
+impl Drop for Handover {
+    fn drop(&mut self) {
+        // Nobody waits any more: a task does. Outside a runtime the process is ending, and with it this memory.
+        if let Some((appended, Some((guard, answer)))) = self.0.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(async move {
+                if appended.await.is_ok() {
+                    guard.finish(answer);
+                }
+            });
         }
     }
 }
@@ -155,7 +217,7 @@ mod tests {
     }
 
     fn first(table: &Arc<Idempotency>, key: &str, request: u8, now: u64) -> Guard {
-        match table.claim(TenantId(1), key, [request; 32], now) {
+        match table.claim(ProjectId(1), key, [request; 32], now) {
             Ok(Claim::First(guard)) => guard,
             _ => panic!("expected to be the first"),
         }
@@ -169,27 +231,44 @@ mod tests {
     fn running_replay_mismatch_and_release() {
         let table = table(1 << 20);
         let guard = first(&table, "k", 1, 0);
-        assert_eq!(code(table.claim(TenantId(1), "k", [1; 32], 0)), Some(Code::IdempotencyRunning));
-        assert_eq!(code(table.claim(TenantId(1), "k", [2; 32], 0)), Some(Code::IdempotencyMismatch));
+        assert_eq!(code(table.claim(ProjectId(1), "k", [1; 32], 0)), Some(Code::IdempotencyRunning));
+        assert_eq!(code(table.claim(ProjectId(1), "k", [2; 32], 0)), Some(Code::IdempotencyMismatch));
         drop(first(&table, "other", 1, 0));
-        drop(match table.claim(TenantId(2), "k", [2; 32], 0) {
+        drop(match table.claim(ProjectId(2), "k", [2; 32], 0) {
             Ok(Claim::First(guard)) => guard,
-            _ => panic!("another tenant's key is another key"),
+            _ => panic!("another project's key is another key"),
         });
         guard.finish(answer(3));
-        assert!(matches!(table.claim(TenantId(1), "k", [1; 32], 0), Ok(Claim::Replay(a)) if a == answer(3)));
-        assert_eq!(code(table.claim(TenantId(1), "k", [2; 32], 0)), Some(Code::IdempotencyMismatch));
+        assert!(matches!(table.claim(ProjectId(1), "k", [1; 32], 0), Ok(Claim::Replay(a)) if a == answer(3)));
+        assert_eq!(code(table.claim(ProjectId(1), "k", [2; 32], 0)), Some(Code::IdempotencyMismatch));
         drop(first(&table, "k", 2, 86_400_000)); // a day later it is forgotten
     }
 
     #[test]
     fn memory_is_bounded() {
-        let table = table(10);
+        // Two entries with a body of 4 bytes.
+        let entry = ENTRY_BYTES + 2 * 2 + 4;
+        let table = table(2 * entry + 3);
         for round in 0..5 {
             first(&table, &format!("k{round}"), 1, 0).finish(answer(4));
         }
-        assert_eq!(table.table.lock().unwrap().bytes, 8);
+        assert_eq!(table.table.lock().unwrap().bytes, 2 * entry);
         drop(first(&table, "k0", 1, 0));
-        assert!(matches!(table.claim(TenantId(1), "k4", [1; 32], 0), Ok(Claim::Replay(_))));
+        assert!(matches!(table.claim(ProjectId(1), "k4", [1; 32], 0), Ok(Claim::Replay(_))));
+        // An answer that was too large to keep counts as well.
+        for round in 0..50 {
+            first(&table, &format!("n{round}"), 1, 0).finish(Answer { body: None, ..answer(0) });
+        }
+        let table = table.table.lock().unwrap();
+        assert_eq!((table.entries.len(), table.ages.len()), (2, 2));
+    }
+
+    #[test]
+    fn another_class_or_operation_is_another_request() {
+        let one = digest("/v1/completions", DataClass::Public, b"{}");
+        assert_ne!(one, digest("/v1/completions", DataClass::Secret, b"{}"));
+        assert_ne!(one, digest("/v1/embeddings", DataClass::Public, b"{}"));
+        assert_ne!(one, digest("/v1/completions", DataClass::Public, b"{ }"));
+        assert_eq!(one, digest("/v1/completions", DataClass::Public, b"{}"));
     }
 }

@@ -20,6 +20,7 @@
 
 mod admit;
 mod allowance;
+mod bodies;
 mod body;
 mod catalogue;
 mod chunk;

@@ -7,6 +7,9 @@ use std::time::Duration;
 pub struct Limits {
     /// A prompt of 1 M tokens at 4 bytes is 4 MB; images inline take the rest.
     pub body_bytes_max: usize,
+    /// Bodies of all requests together: 16 of the largest, or 10,000 of 52 KB. Each is held until its answer begins, and
+    /// once more as it was edited for the engine: 1 GiB.
+    pub bodies_bytes_max: usize,
     /// Request line and headers together. hyper wants at least 8 KiB; SDKs send below 2 KiB, proxies add as much again.
     pub header_bytes_max: usize,
     /// More headers than any SDK sends (12 to 20) with room for proxies.
@@ -29,7 +32,8 @@ pub struct Limits {
     pub answer_bytes_max: usize,
     /// One SSE event: a token with 20 top logprobs is 4 KB; a tool call in one piece may be larger.
     pub event_bytes_max: usize,
-    /// Requests at once; each holds its body and about 30 KB.
+    /// Requests at once; each holds its body and about 30 KB, and room for its receipt in the journal's queue (40 MiB of
+    /// its 64).
     pub requests_max: usize,
     /// A running count becomes durable after so many tokens, or
     pub watermark_tokens: u64,
@@ -37,7 +41,8 @@ pub struct Limits {
     pub watermark_interval: Duration,
     /// How long an idempotency key is remembered: the day in which a client may repeat a job.
     pub idempotency_ttl: Duration,
-    /// Answers kept for replay, in memory only: 64 MiB of 4 KB answers are 16,000.
+    /// Answers kept for replay, in memory only and with what it takes to find them: 64 MiB are 15,000 answers of 4 KB, or
+    /// 160,000 that were too large to keep and are only known by their key.
     pub idempotency_bytes_max: usize,
     /// What one answer may take of it.
     pub idempotency_answer_bytes_max: usize,
@@ -49,6 +54,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             body_bytes_max: 32 << 20,
+            bodies_bytes_max: 512 << 20,
             header_bytes_max: 32 << 10,
             headers_max: 100,
             header_timeout: Duration::from_secs(15),
@@ -81,6 +87,14 @@ pub const TEMPLATE_TOKENS_MAX: u64 = 512;
 /// What an answer whose length nobody named must have room for, or its length is left to the engine: 1,024 tokens are 700
 /// words, which most answers of a chat do not reach.
 pub const ANSWER_TOKENS_MIN: u64 = 1_024;
+
+/// Room that each open request holds in the journal's queue for its receipt: a receipt is about 2 KB, and one with long
+/// names twice that. A larger one is taken all the same.
+pub const RECEIPT_ROOM_BYTES: usize = 4 << 10;
+
+/// Names of deciding rules in a receipt: 100 of 64 bytes are 6.4 KB. Nobody reads more, and no number of rules makes a
+/// receipt larger than the journal takes.
+pub const RECEIPT_RULES_MAX: usize = 100;
 
 /// How much of a model name goes into a receipt.
 pub const MODEL_NAME_BYTES_MAX: usize = 128;

@@ -4,16 +4,18 @@
 //!
 //! Each stage consumes the witness of the one before. This file only joins them; what a stage decides stands in its own.
 
-use crate::admit::{Admitted, Turned, admit};
+use crate::admit::{Rest, Turned, admit};
 use crate::body::{Outgoing, full};
 use crate::catalogue;
 use crate::dispatch::{Answer, EngineClient, Whole};
+use crate::fields::Operation;
 use crate::gateway::Gateway;
-use crate::idempotency;
+use crate::idempotency::{self, Handover};
+use crate::meter::text_bytes;
 use crate::paths::{Purpose, Reading, find};
 use crate::receipt::{End, Obligation};
 use crate::receipts;
-use crate::receive::{Received, identify, receive};
+use crate::receive::{Principal, Received, identify, receive};
 use crate::refusal::Refusal;
 use crate::relay::{Relay, UsageShown};
 use crate::replica::InFlight;
@@ -32,27 +34,50 @@ pub const RECEIPT_HEADER: &str = "hoheit-receipt";
 
 /// Answers a request under `/v1`.
 pub async fn handle(gateway: &Arc<Gateway>, client: &EngineClient, request: Request<Incoming>) -> Response<Outgoing> {
-    let Some((path, id)) = find(request.uri().path()) else {
+    let (head, body) = request.into_parts();
+    let Some((path, id)) = find(head.uri.path()) else {
         return refuse(gateway, &Refusal::new(Code::NotFound, "there is no such path under /v1"));
     };
-    if request.method().as_str() != path.method {
+    if head.method.as_str() != path.method {
         return wrong_method(gateway, path.method);
     }
-    let operation = match path.purpose {
-        Purpose::Infer(operation) => operation,
-        Purpose::Read(reading) => {
-            return read(gateway, &request, reading, id).await.unwrap_or_else(|refusal| refuse(gateway, &refusal));
-        }
-    };
     let view = gateway.view.load_full();
-    let principal = match identify(gateway, &view, request.headers()) {
+    let principal = match identify(gateway, &view, &head.headers) {
         Ok(principal) => principal,
         Err(refusal) => return refuse(gateway, &refusal),
     };
-    let (head, body) = request.into_parts();
-    match receive(gateway, &view, &principal, operation, &head.headers, body).await {
+    let answer = match path.purpose {
+        Purpose::Infer(operation) => {
+            return inference(gateway, client, &view, &principal, operation, &head.headers, body).await;
+        }
+        Purpose::Read(Reading::Models) => Ok(catalogue::list(&view, &principal)),
+        Purpose::Read(Reading::Model) => catalogue::retrieve(&view, &principal, &percent_decode(id)),
+        Purpose::Read(Reading::Receipts) => {
+            receipts::list(gateway, &principal, head.uri.query().unwrap_or_default()).await
+        }
+        Purpose::Read(Reading::Receipt) => receipts::retrieve(gateway, &principal, id).await,
+    };
+    answer.unwrap_or_else(|refusal| refuse(gateway, &refusal))
+}
+
+async fn inference(
+    gateway: &Arc<Gateway>,
+    client: &EngineClient,
+    view: &Arc<View>,
+    principal: &Principal,
+    operation: Operation,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Response<Outgoing> {
+    let Some(obligation) = Obligation::begin(gateway, view, principal.key(), operation) else {
+        return refuse(gateway, &overloaded());
+    };
+    match receive(obligation, operation, headers, body).await {
         Ok(received) => infer(gateway, client, received).await,
-        Err((obligation, refusal)) => end(obligation, End::refused(refusal.code), &refusal, RateView::default()).await,
+        Err(refused) => {
+            let (obligation, refusal, rates) = *refused;
+            end(obligation, End::refused(refusal.code), &refusal, rates).await
+        }
     }
 }
 
@@ -71,33 +96,33 @@ async fn infer(gateway: &Arc<Gateway>, client: &EngineClient, received: Received
         let routed = match attempts.next(&admitted) {
             Ok(routed) => routed,
             Err(refusal) => {
-                let (obligation, rates) = (admitted.obligation, admitted.rates);
+                let Rest { obligation, rates, .. } = admitted.into_rest();
                 return end(obligation, End::failed(refusal.code), &refusal, rates).await;
             }
         };
         routed.note(&mut admitted);
-        let Some(intent) = admitted.obligation.promise() else {
-            let refusal = Refusal::new(Code::NotReady, "this gateway is overloaded: try again shortly").retry_after(1);
-            return end(admitted.obligation, End::refused(refusal.code), &refusal, admitted.rates).await;
+        let Some(intent) = admitted.obligation().promise() else {
+            let Rest { obligation, rates, .. } = admitted.into_rest();
+            return end(obligation, End::refused(Code::NotReady), &overloaded(), rates).await;
         };
         gateway.metrics.engine_attempts.inc();
         // The intent reaches the disk while the engine works.
-        match client.send(&routed, admitted.fields.stream, &gateway.limits).await {
+        match client.send(&routed, admitted.fields().stream, &gateway.limits).await {
             Ok(answer) => {
                 if intent.await.is_err() {
-                    return end(admitted.obligation, End::failed(Code::Internal), &journal_failed(), admitted.rates)
-                        .await;
+                    let Rest { obligation, rates, .. } = admitted.into_rest();
+                    return end(obligation, End::failed(Code::Internal), &journal_failed(), rates).await;
                 }
                 return match answer {
-                    Answer::Whole(whole) => deliver(admitted, routed.in_flight, whole).await,
-                    Answer::Stream(upstream) => stream(admitted, routed.in_flight, *upstream),
+                    Answer::Whole(whole) => deliver(admitted.into_rest(), routed.in_flight, whole).await,
+                    Answer::Stream(upstream) => stream(admitted.into_rest(), routed.in_flight, *upstream),
                 };
             }
             Err(failure) => {
                 let now = gateway.clock.monotonic_millis();
                 routed.in_flight.report(failure.report, now);
                 if !failure.retry {
-                    let (obligation, rates) = (admitted.obligation, admitted.rates);
+                    let Rest { obligation, rates, .. } = admitted.into_rest();
                     return end(obligation, End::failed(failure.refusal.code), &failure.refusal, rates).await;
                 }
                 attempts.last = Some(failure.refusal);
@@ -107,22 +132,25 @@ async fn infer(gateway: &Arc<Gateway>, client: &EngineClient, received: Received
 }
 
 /// A whole answer: settled and receipted before its first byte leaves.
-async fn deliver(admitted: Admitted, in_flight: InFlight, whole: Whole) -> Response<Outgoing> {
-    let Admitted { mut obligation, rates, idempotency, .. } = admitted;
+async fn deliver(rest: Rest, in_flight: InFlight, whole: Whole) -> Response<Outgoing> {
+    let Rest { mut obligation, rates, idempotency, .. } = rest;
     in_flight.report(routing::Report::Success, obligation.gateway().clock.monotonic_millis());
     obligation.meter.saw_output(whole.pieces);
     if let Some(usage) = whole.usage {
         obligation.meter.report(usage);
     }
+    if obligation.meter.doubts_output() {
+        obligation.meter.saw_text(text_bytes(&whole.body));
+    }
     obligation.answer_bytes(&whole.body);
     let id = obligation.id;
     let keep_max = obligation.gateway().idempotency.answer_bytes_max();
-    if obligation.close(End::completed()).await.is_err() {
-        return journal_failed().response();
-    }
-    if let Some(guard) = idempotency {
+    let repeatable = idempotency.map(|guard| {
         let body = Some(whole.body.clone()).filter(|body| body.len() <= keep_max);
-        guard.finish(idempotency::Answer { receipt: id, content_type: "application/json", body });
+        (guard, idempotency::Answer { receipt: id, content_type: "application/json", body })
+    });
+    if Handover::new(obligation.close(End::completed()), repeatable).await.is_err() {
+        return journal_failed().response();
     }
     let mut response = Response::new(full(whole.body));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -131,8 +159,8 @@ async fn deliver(admitted: Admitted, in_flight: InFlight, whole: Whole) -> Respo
     response
 }
 
-fn stream(admitted: Admitted, in_flight: InFlight, upstream: Upstream) -> Response<Outgoing> {
-    let Admitted { obligation, fields, rates, idempotency, .. } = admitted;
+fn stream(rest: Rest, in_flight: InFlight, upstream: Upstream) -> Response<Outgoing> {
+    let Rest { obligation, fields, rates, idempotency } = rest;
     let id = obligation.id;
     let shown = UsageShown { at_end: fields.include_usage, running: fields.include_usage && fields.continuous_usage };
     let relay = Relay::new(upstream, obligation, in_flight, shown, idempotency);
@@ -171,6 +199,10 @@ fn journal_failed() -> Refusal {
     Refusal::new(Code::Internal, "the receipt of this request could not be written: this gateway is ending")
 }
 
+fn overloaded() -> Refusal {
+    Refusal::new(Code::NotReady, "this gateway takes no new requests now: try again shortly").retry_after(1)
+}
+
 fn refuse(gateway: &Gateway, refusal: &Refusal) -> Response<Outgoing> {
     gateway.metrics.refusal(refusal.code);
     refusal.response()
@@ -180,23 +212,6 @@ fn wrong_method(gateway: &Gateway, allowed: &'static str) -> Response<Outgoing> 
     let mut response = refuse(gateway, &Refusal::new(Code::MethodNotAllowed, format!("use {allowed} here")));
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
     response
-}
-
-/// What reads and costs nothing: models and receipts.
-async fn read(
-    gateway: &Arc<Gateway>,
-    request: &Request<Incoming>,
-    reading: Reading,
-    id: &str,
-) -> Result<Response<Outgoing>, Refusal> {
-    let view: Arc<View> = gateway.view.load_full();
-    let principal = identify(gateway, &view, request.headers())?;
-    match reading {
-        Reading::Models => Ok(catalogue::list(&view, &principal)),
-        Reading::Model => catalogue::retrieve(&view, &principal, &percent_decode(id)),
-        Reading::Receipts => receipts::list(gateway, &principal, request.uri().query().unwrap_or_default()).await,
-        Reading::Receipt => receipts::retrieve(gateway, &principal, id).await,
-    }
 }
 
 /// SDKs escape the slash of `org/model`. A broken escape stays as it is and names no model.

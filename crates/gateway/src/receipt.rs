@@ -1,6 +1,8 @@
 //! Stage six: the duty to leave exactly one receipt, and the chain that shows whether one is missing.
 //!
-//! An [`Obligation`] is made the moment a principal is known. It ends in [`Obligation::close`]; dropped otherwise (the
+//! An [`Obligation`] is made the moment a principal is known, and only with room for its receipt in the journal's queue:
+//! who cannot be receipted is turned away before there is anything to receipt (503 `not_ready`, a counter, no record), so
+//! a disk that stands still costs neither memory nor a gap. It ends in [`Obligation::close`]; dropped otherwise (the
 //! client left, the future was cancelled, a stage panicked) it writes the receipt itself, as `aborted`. So there is no
 //! path on which a request of a known principal leaves none, and none on which it leaves two.
 //!
@@ -9,13 +11,14 @@
 
 use crate::fields::Operation;
 use crate::gateway::Gateway;
+use crate::limits::{RECEIPT_ROOM_BYTES, RECEIPT_RULES_MAX};
 use crate::meter::Meter;
 use crate::record::{FixedReceipt, Intent, Watermark, encode_intent, encode_receipt, encode_watermark};
 use crate::settle::Hold;
 use crate::view::{KeyEntry, View};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use journal::Appended;
+use journal::{AppendError, Appended, Room};
 use ledger::hash::Hash;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -42,9 +45,20 @@ impl Chains {
     }
 }
 
+/// Waits for room for a receipt of an earlier boot. A disk on which none comes free for five seconds has stopped.
+pub async fn room(gateway: &Gateway) -> Result<Room, AppendError> {
+    for _ in 0..5_000 {
+        if let Some(room) = gateway.journal.reserve(RECEIPT_ROOM_BYTES) {
+            return Ok(room);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    Err(AppendError::Full)
+}
+
 /// Gives the receipt its place in its tenant's chain and puts it into the journal's queue, both under the chain's lock:
-/// the order of the chain is the order of the journal.
-pub fn fix(gateway: &Gateway, mut claims: ReceiptClaims) -> Appended {
+/// the order of the chain is the order of the journal. The chain moves on only with a record that the journal has taken.
+pub fn fix(gateway: &Gateway, room: Room, mut claims: ReceiptClaims) -> Appended {
     let end = gateway.chains.end(claims.sub);
     let mut end = end.lock().unwrap_or_else(PoisonError::into_inner);
     claims.inc = gateway.incarnation;
@@ -53,7 +67,7 @@ pub fn fix(gateway: &Gateway, mut claims: ReceiptClaims) -> Appended {
     let signing_input = ledger::receipt::signing_input(&gateway.kid, &claims)
         .expect("claims are plain data: nothing in them can fail to serialise");
     let leaf = ledger::receipt::leaf(signing_input.as_str());
-    let appended = gateway.journal.append(encode_receipt(&FixedReceipt {
+    let record = encode_receipt(&FixedReceipt {
         id: claims.jti,
         tenant: claims.sub,
         project: claims.project,
@@ -64,7 +78,14 @@ pub fn fix(gateway: &Gateway, mut claims: ReceiptClaims) -> Appended {
         cost: claims.cost_micro_eur,
         outcome: claims.outcome,
         signing_input: signing_input.as_str().to_owned(),
-    }));
+    });
+    let appended = gateway.journal.append_into(room, record);
+    if appended.seq().is_none() {
+        // Closed or failed: the process is ending. Or larger than any record may be, which no request can bring about.
+        tracing::error!(receipt = %claims.jti, "the journal refused a receipt: no new requests are taken");
+        gateway.alarm_fork();
+        return appended;
+    }
     *end = ChainEnd { seq: claims.seq, leaf };
     gateway.fixed.fetch_add(1, Ordering::Release);
     gateway.metrics.receipt(claims.outcome, claims.usage);
@@ -119,17 +140,22 @@ pub struct Obligation {
     answer: Option<aws_lc_rs::hmac::Context>,
     pub hold: Option<Hold>,
     pub meter: Meter,
-    closed: bool,
+    /// Room for the receipt; none once it is written.
+    room: Option<Room>,
 }
 
 impl Obligation {
-    pub fn new(gateway: &Arc<Gateway>, view: &Arc<View>, key: &Arc<KeyEntry>, operation: Operation) -> Self {
+    /// None: this gateway takes no work now, or could not promise the receipt. Nothing is owed then.
+    pub fn begin(gateway: &Arc<Gateway>, view: &Arc<View>, key: &Arc<KeyEntry>, operation: Operation) -> Option<Self> {
+        let room = gateway.journal.reserve(RECEIPT_ROOM_BYTES)?;
+        if !gateway.enter() {
+            return None;
+        }
         let mut random = [0; 42];
         gateway.clock.random(&mut random);
         let (id, opening) = random.split_at(10);
         let received_at = gateway.clock.now();
-        gateway.metrics.requests_open.inc();
-        Obligation {
+        Some(Obligation {
             id: ReceiptId::from_parts(received_at, id.try_into().unwrap_or_default()),
             opening: opening.try_into().unwrap_or_default(),
             gateway: gateway.clone(),
@@ -145,8 +171,8 @@ impl Obligation {
             answer: None,
             hold: None,
             meter: Meter::default(),
-            closed: false,
-        }
+            room: Some(room),
+        })
     }
 
     /// Makes the promise durable before any byte of an answer leaves. Returns at once; the caller waits beside the
@@ -168,24 +194,24 @@ impl Obligation {
         self.gateway.journal.append_if_room(encode_watermark(&Watermark { receipt: self.id, usage }));
     }
 
-    /// Bytes of the answer as they are delivered.
+    /// Bytes of the answer as they are handed to the client's connection.
     pub fn answer_bytes(&mut self, bytes: &[u8]) {
         self.answer.get_or_insert_with(|| aws_lc_rs::hmac::Context::with_key(&self.key.commitment_key)).update(bytes);
     }
 
     /// Settles what was held and fixes the receipt. The future resolves when it is durable.
     pub fn close(mut self, end: End) -> Appended {
-        self.finish(end)
+        let room = self.room.take().expect("only closing takes the room, and closing consumes the obligation");
+        self.finish(room, end)
     }
 
     /// Ends without a receipt of its own: a replay under an idempotency key is the request that was receipted before.
     pub(crate) fn void(mut self) {
-        self.closed = true;
-        self.gateway.metrics.requests_open.dec();
+        self.room = None;
+        self.gateway.leave();
     }
 
-    fn finish(&mut self, end: End) -> Appended {
-        self.closed = true;
+    fn finish(&mut self, room: Room, end: End) -> Appended {
         let (usage, source) = self.meter.settle(end.finished);
         if source == UsageSource::Estimated {
             self.gateway.metrics.usage_implausible.inc();
@@ -196,8 +222,8 @@ impl Obligation {
             None => Default::default(),
         };
         let answer = self.answer.take().map(|context| URL_SAFE_NO_PAD.encode(context.sign().as_ref()));
-        let appended = fix(&self.gateway, self.claims(end, usage, source, cost, answer));
-        self.gateway.metrics.requests_open.dec();
+        let appended = fix(&self.gateway, room, self.claims(end, usage, source, cost, answer));
+        self.gateway.leave();
         appended
     }
 
@@ -209,7 +235,13 @@ impl Obligation {
         cost: types::MicroEur,
         answer_commitment: Option<String>,
     ) -> ReceiptClaims {
-        let (permit, rules) = self.policy.clone().unwrap_or_default();
+        let (permit, mut rules) = self.policy.clone().unwrap_or_default();
+        if rules.len() > RECEIPT_RULES_MAX {
+            let more = rules.len() - RECEIPT_RULES_MAX;
+            rules.truncate(RECEIPT_RULES_MAX);
+            // No rule can be called so.
+            rules.push(format!("(and {more} more)"));
+        }
         let ended_at = self.gateway.clock.now();
         ReceiptClaims {
             iss: self.view.site.clone(),
@@ -249,9 +281,9 @@ impl Obligation {
 
 impl Drop for Obligation {
     fn drop(&mut self) {
-        if !self.closed {
+        if let Some(room) = self.room.take() {
             // Enqueued now and written whether or not anybody waits.
-            drop(self.finish(End::aborted()));
+            drop(self.finish(room, End::aborted()));
         }
     }
 }

@@ -1,13 +1,17 @@
 //! Stage one: who asks, and what. Authentication comes before the body, so that a stranger cannot make us hold bytes.
 //!
 //! From the moment the principal is known an [`Obligation`] exists: every later refusal leaves a receipt. A request
-//! without a known principal leaves only a counter, since nobody may fill our disk from outside.
+//! without a known principal leaves only a counter, since nobody may fill our disk from outside. What can be refused
+//! without the body (requests per minute, a length beyond the limit) is refused before the first byte of it is read.
 
+use crate::bodies::Share;
 use crate::fields::{Fields, Operation};
 use crate::gateway::Gateway;
 use crate::limits::{IDEMPOTENCY_KEY_BYTES_MAX, MODEL_NAME_BYTES_MAX};
 use crate::receipt::Obligation;
 use crate::refusal::Refusal;
+use crate::scope::RateView;
+use crate::settle::take_request;
 use crate::view::{KeyEntry, View};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
@@ -34,9 +38,19 @@ impl Principal {
 pub struct Received {
     pub obligation: Obligation,
     pub fields: Fields,
-    pub body: Bytes,
+    pub body: Held,
     pub idempotency_key: Option<String>,
+    pub rates: RateView,
 }
+
+/// A body, and its share of what may be held at once.
+pub struct Held {
+    pub bytes: Bytes,
+    _share: Share,
+}
+
+/// What a receipt says where there is no model of the name that was asked for.
+pub const MODEL_UNKNOWN: &str = "(unknown)";
 
 /// Finds the principal of a request. Unknown keys and wrong secrets are not told apart, and cost the same: an unknown
 /// id is compared with a hash that nothing has.
@@ -68,19 +82,23 @@ pub fn identify(gateway: &Gateway, view: &View, headers: &HeaderMap) -> Result<P
     Ok(Principal { key: key.clone() })
 }
 
-/// Reads the body and the deciding fields. On refusal the obligation comes back, so that the refusal is receipted.
+/// Takes the request from its rate limits, then reads the body and the deciding fields. On refusal the obligation comes
+/// back, so that the refusal is receipted.
 pub async fn receive(
-    gateway: &Arc<Gateway>,
-    view: &Arc<View>,
-    principal: &Principal,
+    mut obligation: Obligation,
     operation: Operation,
     headers: &HeaderMap,
     body: impl http_body::Body<Data = Bytes, Error: Into<crate::body::BodyError>> + Unpin,
-) -> Result<Received, (Obligation, Refusal)> {
-    let mut obligation = Obligation::new(gateway, view, principal.key(), operation);
-    match read(gateway, &mut obligation, operation, headers, body).await {
-        Ok((fields, body, idempotency_key)) => Ok(Received { obligation, fields, body, idempotency_key }),
-        Err(refusal) => Err((obligation, refusal)),
+) -> Result<Received, Box<(Obligation, Refusal, RateView)>> {
+    let gateway = obligation.gateway().clone();
+    let key = &obligation.key;
+    let rates = match take_request([&key.scope_project, &key.scope_key], gateway.clock.monotonic_millis()) {
+        Ok(rates) => rates,
+        Err((refusal, rates)) => return Err(Box::new((obligation, refusal, rates))),
+    };
+    match read(&gateway, &mut obligation, operation, headers, body).await {
+        Ok((fields, body, idempotency_key)) => Ok(Received { obligation, fields, body, idempotency_key, rates }),
+        Err(refusal) => Err(Box::new((obligation, refusal, rates))),
     }
 }
 
@@ -90,7 +108,7 @@ async fn read(
     operation: Operation,
     headers: &HeaderMap,
     body: impl http_body::Body<Data = Bytes, Error: Into<crate::body::BodyError>> + Unpin,
-) -> Result<(Fields, Bytes, Option<String>), Refusal> {
+) -> Result<(Fields, Held, Option<String>), Refusal> {
     obligation.class = data_class(headers, obligation.class)?;
     let idempotency_key = idempotency_key(headers)?;
     let limit = gateway.limits.body_bytes_max;
@@ -98,14 +116,16 @@ async fn read(
     if declared.is_some_and(|length| length > limit as u64) {
         return Err(too_large(limit));
     }
-    let body = tokio::time::timeout(gateway.limits.body_timeout, collect(body, limit)).await.map_err(|_| {
+    let arrival = collect(body, limit, gateway.bodies.share());
+    let body = tokio::time::timeout(gateway.limits.body_timeout, arrival).await.map_err(|_| {
         let seconds = gateway.limits.body_timeout.as_secs();
         Refusal::new(Code::RequestTimeout, format!("the body did not arrive within {seconds} s: send it again"))
     })??;
     obligation.request_commitment =
-        aws_lc_rs::hmac::sign(&obligation.key.commitment_key, &body).as_ref().try_into().ok();
-    let fields = Fields::parse(operation, &body)?;
-    obligation.model = cut(&fields.model, MODEL_NAME_BYTES_MAX).to_owned();
+        aws_lc_rs::hmac::sign(&obligation.key.commitment_key, &body.bytes).as_ref().try_into().ok();
+    let fields = Fields::parse(operation, &body.bytes)?;
+    let known = obligation.view.model(&fields.model).is_some();
+    obligation.model = cut(if known { &fields.model } else { MODEL_UNKNOWN }, MODEL_NAME_BYTES_MAX).to_owned();
     Ok((fields, body, idempotency_key))
 }
 
@@ -138,7 +158,8 @@ fn too_large(limit: usize) -> Refusal {
 async fn collect(
     mut body: impl http_body::Body<Data = Bytes, Error: Into<crate::body::BodyError>> + Unpin,
     limit: usize,
-) -> Result<Bytes, Refusal> {
+    mut share: Share,
+) -> Result<Held, Refusal> {
     let mut first: Option<Bytes> = None;
     let mut more = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -147,6 +168,10 @@ async fn collect(
         let so_far = first.as_ref().map_or(0, Bytes::len).max(more.len());
         if so_far + data.len() > limit {
             return Err(too_large(limit));
+        }
+        if !share.grow(data.len()) {
+            let message = "this gateway holds as many bytes of requests as it may: try again shortly";
+            return Err(Refusal::new(Code::NotReady, message).retry_after(1));
         }
         match &first {
             None => first = Some(data),
@@ -159,7 +184,8 @@ async fn collect(
         }
     }
     // Most bodies come in one piece and are never copied.
-    Ok(if more.is_empty() { first.unwrap_or_default() } else { more.freeze() })
+    let bytes = if more.is_empty() { first.unwrap_or_default() } else { more.freeze() };
+    Ok(Held { bytes, _share: share })
 }
 
 /// The longest prefix of at most `limit` bytes that does not split a character.
@@ -196,10 +222,21 @@ mod tests {
                 .collect();
             http_body_util::StreamBody::new(Chunks(frames.into_iter()))
         };
-        assert_eq!(collect(body(&["ab", "cd", "e"]), 5).await.unwrap(), "abcde");
-        assert_eq!(collect(body(&["abcde"]), 5).await.unwrap(), "abcde");
-        assert_eq!(collect(body(&["ab", "cd", "ef"]), 5).await.unwrap_err().code, Code::BodyTooLarge);
-        assert_eq!(collect(body(&["abcdef"]), 5).await.unwrap_err().code, Code::BodyTooLarge);
+        let bodies = crate::bodies::Bodies::new(8);
+        let read = async |chunks: &[&'static str], limit| {
+            let held = collect(body(chunks), limit, bodies.share()).await;
+            held.map(|held| held.bytes).map_err(|refusal| refusal.code)
+        };
+        assert_eq!(read(&["ab", "cd", "e"], 5).await.unwrap(), "abcde");
+        assert_eq!(read(&["abcde"], 5).await.unwrap(), "abcde");
+        assert_eq!(read(&["ab", "cd", "ef"], 5).await, Err(Code::BodyTooLarge));
+        assert_eq!(read(&["abcdef"], 5).await, Err(Code::BodyTooLarge));
+        // All bodies together: held while the body is, and not longer.
+        let held = collect(body(&["abcd"]), 5, bodies.share()).await.map_err(|_| ()).unwrap();
+        assert_eq!(read(&["ab", "cd", "e"], 5).await, Err(Code::NotReady));
+        assert_eq!(read(&["ab", "cd"], 5).await.unwrap(), "abcd");
+        drop(held);
+        assert_eq!(read(&["ab", "cd", "e"], 5).await.unwrap(), "abcde");
     }
 
     struct Chunks<I>(I);

@@ -9,7 +9,7 @@
 
 use crate::body::BodyError;
 use crate::chunk::{Chunk, carries_output, member_range, place_of};
-use crate::idempotency::{Answer, Guard};
+use crate::idempotency::{Answer, Guard, Handover};
 use crate::meter::Report as UsageReport;
 use crate::receipt::{End, Obligation};
 use crate::refusal::Refusal;
@@ -18,7 +18,6 @@ use crate::sse::data_range;
 use crate::upstream::{Next, Upstream};
 use bytes::{Bytes, BytesMut};
 use http_body::Frame;
-use journal::Appended;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -46,10 +45,8 @@ enum State {
     Streaming(Box<Streaming>),
     /// The receipt is on its way to the disk; then the last bytes may go.
     Sealing {
-        appended: Appended,
+        sealed: Handover,
         last: Bytes,
-        finished: bool,
-        receipt: types::ReceiptId,
     },
     Done,
 }
@@ -97,18 +94,14 @@ impl Relay {
                         return Poll::Ready(Some(Ok(Frame::data(bytes))));
                     }
                 }
-                State::Sealing { appended, .. } => {
-                    if ready!(Pin::new(appended).poll(cx)).is_err() {
+                State::Sealing { sealed, last } => {
+                    let durable = ready!(Pin::new(sealed).poll(cx)).is_ok();
+                    let last = std::mem::take(last);
+                    self.state = State::Done;
+                    if !durable {
                         // The journal failed and the process is ending: no end of a stream without its receipt.
-                        self.state = State::Done;
                         return Poll::Ready(Some(Err("the receipt could not be written".into())));
                     }
-                    let State::Sealing { last, finished, receipt, .. } =
-                        std::mem::replace(&mut self.state, State::Done)
-                    else {
-                        continue;
-                    };
-                    self.keep_for_replay(&last, finished, receipt);
                     return Poll::Ready(Some(Ok(Frame::data(last))));
                 }
                 State::Done => return Poll::Ready(None),
@@ -163,16 +156,14 @@ impl Relay {
             if let Some(code) = end.code {
                 obligation.gateway().metrics.refusal(code);
             }
-            self.state = State::Sealing { appended: obligation.close(end), last, finished, receipt };
+            let repeatable = self.replay.take().filter(|_| finished).map(|(guard, mut kept)| {
+                keep(&mut kept, &last, usize::MAX);
+                let body = kept.map(BytesMut::freeze);
+                (guard, Answer { receipt, content_type: "text/event-stream", body })
+            });
+            self.state = State::Sealing { sealed: Handover::new(obligation.close(end), repeatable), last };
         }
         Poll::Ready(Some(out).filter(|out| !out.is_empty()))
-    }
-
-    fn keep_for_replay(&mut self, last: &Bytes, finished: bool, receipt: types::ReceiptId) {
-        let Some((guard, mut kept)) = self.replay.take().filter(|_| finished) else { return };
-        keep(&mut kept, last, usize::MAX);
-        let body = kept.map(BytesMut::freeze);
-        guard.finish(Answer { receipt, content_type: "text/event-stream", body });
     }
 }
 

@@ -44,11 +44,11 @@ pub struct Attempts {
 impl Attempts {
     /// The next attempt, or the refusal that ends the request.
     pub fn next(&mut self, admitted: &Admitted) -> Result<Routed, Refusal> {
-        let gateway = admitted.obligation.gateway();
+        let gateway = admitted.obligation().gateway();
         let now = gateway.clock.monotonic_millis();
         let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + gateway.limits.total_timeout);
         let candidates: Vec<(&Arc<EndpointEntry>, &Vec<String>, &Arc<Replica>)> = admitted
-            .verdict
+            .verdict()
             .permitted
             .iter()
             .flat_map(|(entry, rules)| entry.replicas.iter().map(move |replica| (entry, rules, replica)))
@@ -73,13 +73,13 @@ impl Attempts {
         let edit = EngineEdit {
             kind: engine.kind,
             model_alias: engine.model_alias.as_deref(),
-            length: admitted.length,
-            cache_salt: &admitted.obligation.key.cache_salt,
+            length: admitted.length(),
+            cache_salt: &admitted.obligation().key.cache_salt,
         };
         Ok(Routed {
-            body: admitted.fields.for_engine(&admitted.body, &edit),
-            path: admitted.fields.operation.path(),
-            receipt: admitted.obligation.id,
+            body: admitted.fields().for_engine(admitted.body(), &edit),
+            path: admitted.fields().operation.path(),
+            receipt: admitted.obligation().id,
             in_flight: replica.enter(),
             served_by: served_by(entry, replica),
             rules: rules.clone(),
@@ -109,8 +109,9 @@ impl Routed {
 
     /// Names the place and the rules in the receipt that is being written.
     pub fn note(&self, admitted: &mut Admitted) {
-        admitted.obligation.served_by = Some(self.served_by.clone());
-        admitted.obligation.policy = Some((true, self.rules.clone()));
+        let obligation = admitted.obligation_mut();
+        obligation.served_by = Some(self.served_by.clone());
+        obligation.policy = Some((true, self.rules.clone()));
     }
 }
 

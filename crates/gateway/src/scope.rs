@@ -47,11 +47,9 @@ pub struct RateView {
     pub tokens: Option<Remaining>,
 }
 
-/// Which of the two limits per minute said no.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RateShort {
-    Requests(Wait),
-    Tokens(Wait),
+/// Of two limits the one that ends first.
+pub fn tighter(one: Option<Remaining>, other: Option<Remaining>) -> Option<Remaining> {
+    one.into_iter().chain(other).min_by_key(|remaining| remaining.remaining)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -83,32 +81,25 @@ impl Scope {
         debug_assert!(settled.excess == MicroEur::ZERO, "the caller clamps the cost to what it reserved");
     }
 
-    /// Takes one request and up to `tokens` tokens; all or nothing. A request that could use more than a whole minute's
-    /// tokens takes the whole minute: it may run, alone.
-    pub fn take_rates(&self, tokens: u64, now: u64) -> Result<(RateView, u64), RateShort> {
-        let mut rates = lock(&self.rates);
-        let requests = match &mut rates.requests {
-            Some(bucket) => Some(bucket.try_take(1, now).map_err(RateShort::Requests)?),
-            None => None,
-        };
-        let Some(bucket) = &mut rates.tokens else { return Ok((RateView { requests, tokens: None }, 0)) };
-        let amount = tokens.min(bucket.limit());
-        match bucket.try_take(amount, now) {
-            Ok(remaining) => Ok((RateView { requests, tokens: Some(remaining) }, amount)),
-            Err(wait) => {
-                if let Some(bucket) = &mut rates.requests {
-                    bucket.give_back(1, now);
-                }
-                Err(RateShort::Tokens(wait))
-            }
-        }
+    /// Takes one request.
+    pub fn take_request(&self, now: u64) -> Result<Option<Remaining>, Wait> {
+        lock(&self.rates).requests.as_mut().map(|bucket| bucket.try_take(1, now)).transpose()
     }
 
-    pub fn give_back_tokens(&self, tokens: u64, now: u64) {
-        if tokens > 0
-            && let Some(bucket) = &mut lock(&self.rates).tokens
-        {
-            bucket.give_back(tokens, now);
+    /// Takes tokens and says how many. A request that could use more than a whole minute's tokens takes the whole minute:
+    /// it may run, alone, and what it uses beyond that becomes a debt in [`Scope::settle_tokens`].
+    pub fn take_tokens(&self, tokens: u64, now: u64) -> Result<(Option<Remaining>, u64), Wait> {
+        let mut rates = lock(&self.rates);
+        let Some(bucket) = &mut rates.tokens else { return Ok((None, 0)) };
+        let amount = tokens.min(bucket.limit());
+        bucket.try_take(amount, now).map(|remaining| (Some(remaining), amount))
+    }
+
+    /// Makes of what was taken what was used: gives back the rest, or debits what is missing.
+    pub fn settle_tokens(&self, taken: u64, used: u64, now: u64) {
+        if let Some(bucket) = &mut lock(&self.rates).tokens {
+            bucket.give_back(taken.saturating_sub(used), now);
+            bucket.debit(used.saturating_sub(taken), now);
         }
     }
 
@@ -163,21 +154,28 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_token_take_gives_the_request_back() {
-        let scope = scope(Some(2), Some(100));
-        assert!(scope.take_rates(60, 0).is_ok());
-        assert!(matches!(scope.take_rates(60, 0), Err(RateShort::Tokens(_))));
-        assert!(scope.take_rates(40, 0).is_ok());
-        assert!(matches!(scope.take_rates(0, 0), Err(RateShort::Requests(_))));
+    fn a_request_beyond_the_whole_minute_runs_alone_and_is_paid_for() {
+        let scope = scope(None, Some(100));
+        let (_, taken) = scope.take_tokens(5_000, 0).unwrap();
+        assert_eq!(taken, 100);
+        assert!(scope.take_tokens(1, 0).is_err());
+        scope.settle_tokens(taken, 30, 0);
+        assert_eq!(scope.take_tokens(70, 0).unwrap().1, 70);
+        scope.settle_tokens(70, 70, 0);
+        // Another uses 1,000 tokens, ten minutes' worth: nothing passes until they are over.
+        let (_, taken) = scope.take_tokens(5_000, 60_000).unwrap();
+        scope.settle_tokens(taken, 1_000, 60_000);
+        assert_eq!(scope.take_tokens(1, 60_000).unwrap_err().remaining.remaining, 0);
+        assert!(scope.take_tokens(1, 60_000 + 540_000).is_err());
+        assert!(scope.take_tokens(1, 60_000 + 540_600).is_ok());
     }
 
     #[test]
-    fn a_request_beyond_the_whole_minute_runs_alone() {
-        let scope = scope(None, Some(100));
-        let (_, taken) = scope.take_rates(5_000, 0).unwrap();
-        assert_eq!(taken, 100);
-        assert!(scope.take_rates(1, 0).is_err());
-        scope.give_back_tokens(70, 0);
-        assert!(scope.take_rates(70, 0).is_ok());
+    fn the_tighter_limit_is_shown() {
+        let left = |limit, remaining| Some(Remaining { limit, remaining, reset_millis: 0 });
+        assert_eq!(tighter(left(10, 3), left(100, 2)), left(100, 2));
+        assert_eq!(tighter(left(10, 1), left(100, 2)), left(10, 1));
+        assert_eq!(tighter(None, left(100, 2)), left(100, 2));
+        assert_eq!(tighter(None, None), None);
     }
 }

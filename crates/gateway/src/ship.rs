@@ -5,7 +5,7 @@
 //! released only when its receipts are in the store, a checkpoint covers them, and no open intent stands in it.
 
 use crate::gateway::Gateway;
-use crate::record::{FixedReceipt, Record, decode};
+use crate::record::{FixedReceipt, Record, UnknownRecord, decode};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,22 +56,16 @@ pub async fn run(gateway: Arc<Gateway>) {
                 return;
             }
         };
-        let mut rows = Vec::with_capacity(records.len());
-        let mut ours = 0;
-        for record in records {
-            let place = (record.incarnation, record.seq);
-            match decode(&record.payload) {
-                Ok(Record::Intent(intent)) => places.open(intent.draft.jti),
-                Ok(Record::Watermark(_)) => {}
-                Ok(Record::Receipt(receipt)) => {
-                    places.close(receipt.id);
-                    ours += u64::from(receipt.inc == gateway.incarnation);
-                    rows.push(row(receipt, record.seq));
-                }
-                Err(error) => tracing::error!(%error, seq = record.seq, "a journal record was skipped"),
+        let rows = match places.read_all(&records) {
+            Ok(rows) => rows,
+            Err((seq, error)) => {
+                // Skipped, it would be a gap in a chain once its segment is released.
+                tracing::error!(%error, seq, "a journal record has no meaning: shipping stops, no request is admitted");
+                gateway.alarm_fork();
+                return;
             }
-            places.read(place);
-        }
+        };
+        let ours = rows.iter().filter(|row| row.inc == gateway.incarnation).count() as u64;
         if !ship(&gateway, &rows).await {
             return;
         }
@@ -125,6 +119,23 @@ struct Places {
 }
 
 impl Places {
+    /// The receipts of a batch as rows. A record of an unknown form is an error with its place in the journal.
+    fn read_all(&mut self, records: &[journal::Record]) -> Result<Vec<ShippedReceipt>, (u64, UnknownRecord)> {
+        let mut rows = Vec::with_capacity(records.len());
+        for record in records {
+            match decode(&record.payload).map_err(|error| (record.seq, error))? {
+                Record::Intent(intent) => self.open(intent.draft.jti),
+                Record::Watermark(_) => {}
+                Record::Receipt(receipt) => {
+                    self.close(receipt.id);
+                    rows.push(row(receipt, record.seq));
+                }
+            }
+            self.read((record.incarnation, record.seq));
+        }
+        Ok(rows)
+    }
+
     fn open(&mut self, id: ReceiptId) {
         // A second attempt writes a second intent: the first one's place counts.
         if !self.by_id.contains_key(&id) {
@@ -156,6 +167,21 @@ impl Places {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_without_meaning_is_never_passed_over() {
+        let record =
+            |seq, payload: &[u8]| journal::Record { incarnation: [0; 16], seq, payload: payload.to_vec().into() };
+        let watermark = crate::record::encode_watermark(&crate::record::Watermark {
+            receipt: ReceiptId(1),
+            usage: types::Usage::default(),
+        });
+        let mut places = Places::default();
+        assert_eq!(places.read_all(&[record(1, &watermark)]), Ok(Vec::new()));
+        assert_eq!(places.read_all(&[record(2, b"X"), record(3, &watermark)]), Err((2, UnknownRecord)));
+        // Not even its segment goes.
+        assert_eq!(places.safe(), Some(([0; 16], 1)));
+    }
 
     #[test]
     fn nothing_from_an_open_intent_on_is_released() {

@@ -97,7 +97,8 @@ pub struct ReceiptClaims {
     pub dialect: String,
     /// `chat.completions`, `completions`, `embeddings`.
     pub operation: String,
-    /// As asked for, cut to 128 bytes.
+    /// As asked for, cut to 128 bytes; `(unknown)` where there is no model of that name: what a caller writes there would
+    /// otherwise stand in receipts for ever.
     pub model: String,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub served_by: Option<ServedBy>,
@@ -117,7 +118,8 @@ pub struct ReceiptClaims {
     pub ended_at: UnixMillis,
     /// HMAC-SHA-256 over the bytes of the request under the project's commitment key.
     pub request_commitment: String,
-    /// The same over the bytes of the answer that were delivered.
+    /// The same over the bytes of the answer that were handed to the client's connection: of a stream without its closing
+    /// event (`[DONE]` or an error), which leaves only after this receipt is durable.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub answer_commitment: Option<String>,
     /// 32 random bytes that make the leaf hiding.

@@ -7,6 +7,8 @@
 
 mod answers;
 mod clients;
+mod disk;
+mod durability;
 mod engines;
 mod kinds;
 mod money;

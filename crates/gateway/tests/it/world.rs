@@ -1,16 +1,19 @@
 //! One gateway with its engines, tenants and keys, all on loopback and in a temporary folder.
 
+use crate::disk::GatedDisk;
 use bytes::Bytes;
 use gateway::listen::{Lanes, start};
-use gateway::{Gateway, Limits, Parts, SystemClock};
+use gateway::{Clock, Gateway, Limits, Parts, SystemClock};
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use ledger::hash::Hash;
 use ledger::key::SigningKey;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use store::tiles::TileFiles;
 use store::{ReceiptFilter, Store};
 use types::snapshot::*;
@@ -24,6 +27,34 @@ const SECRET: &str = "abcdefghjkmnpqrstvwxyz0123456789abcdefghjkmnpqrstvwx";
 pub struct Setup {
     pub snapshot: Snapshot,
     pub limits: Limits,
+    pub journal: journal::Options,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// How long a test waits for what must happen by itself: far longer than it takes, far shorter than a runner's limit.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The machine's clock with a monotonic time that stands still: buckets do not refill while a test counts them.
+pub struct StoppedClock(SystemClock);
+
+impl StoppedClock {
+    pub fn new() -> Self {
+        StoppedClock(SystemClock::start())
+    }
+}
+
+impl Clock for StoppedClock {
+    fn now(&self) -> UnixMillis {
+        self.0.now()
+    }
+
+    fn monotonic_millis(&self) -> u64 {
+        1
+    }
+
+    fn random(&self, bytes: &mut [u8]) {
+        self.0.random(bytes);
+    }
 }
 
 pub const TENANT: TenantId = TenantId(1);
@@ -76,7 +107,25 @@ impl Setup {
                 price_book: PriceBook { version: 1, prices: vec![price] },
             },
             limits: Limits::default(),
+            journal: journal::Options { segment_bytes: 1 << 20, low_water_bytes: 0, ..Default::default() },
+            clock: Arc::new(SystemClock::start()),
         }
+    }
+
+    /// Keeps the journal on a disk that the test holds.
+    pub fn disk(mut self, disk: &GatedDisk) -> Self {
+        self.journal.disk = Arc::new(disk.clone());
+        self
+    }
+
+    pub fn journal(mut self, edit: impl FnOnce(&mut journal::Options)) -> Self {
+        edit(&mut self.journal);
+        self
+    }
+
+    pub fn stop_the_clock(mut self) -> Self {
+        self.clock = Arc::new(StoppedClock::new());
+        self
     }
 
     /// Adds an engine; equal countries share an endpoint.
@@ -142,12 +191,12 @@ impl Setup {
         let gateway = Gateway::open(Parts {
             name: "test".to_owned(),
             journal_dir: journal_dir(&folder),
-            journal: journal::Options { segment_bytes: 1 << 20, low_water_bytes: 0, ..Default::default() },
+            journal: self.journal,
             store: store.clone(),
             tiles,
             receipt_key: Arc::new(SigningKey::from_seed(&[3; 32]).unwrap()),
             pepper: PEPPER,
-            clock: Arc::new(SystemClock::start()),
+            clock: self.clock,
             limits: self.limits,
             snapshot: self.snapshot,
         })
@@ -258,20 +307,26 @@ impl World {
 
     /// Waits until every request is closed, ships, and returns all receipts in the order of their chains.
     pub async fn settle(&self) -> Vec<ReceiptClaims> {
-        while self.gateway.open_requests() > 0 {
-            tokio::task::yield_now().await;
+        let shipped = async {
+            while self.gateway.open_requests() > 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            self.gateway.wait_shipped().await;
+        };
+        if tokio::time::timeout(PATIENCE, shipped).await.is_err() {
+            panic!("{} requests are open, or receipts were fixed and never shipped", self.gateway.open_requests());
         }
-        self.gateway.wait_shipped().await;
-        let mut claims = Vec::new();
+        let mut receipts = Vec::new();
         for tenant in [TENANT, OTHER_TENANT] {
             let filter = ReceiptFilter { tenant, project: None, after: None, limit: 10_000 };
             for row in self.store.receipts(&filter).await.unwrap() {
-                claims.push(ledger::receipt::claims_of(&row.signing_input).unwrap());
+                let leaf = ledger::receipt::leaf(&row.signing_input);
+                receipts.push((ledger::receipt::claims_of(&row.signing_input).unwrap(), leaf));
             }
         }
-        claims.sort_by_key(|claims| (claims.sub, claims.inc, claims.seq));
-        assert_gapless(&claims);
-        claims
+        receipts.sort_by_key(|(claims, _)| (claims.sub, claims.inc, claims.seq));
+        assert_gapless(&receipts);
+        receipts.into_iter().map(|(claims, _)| claims).collect()
     }
 
     /// Stops cleanly and returns all receipts.
@@ -293,16 +348,17 @@ impl World {
     }
 }
 
-/// Exactly one receipt per id; chains count from 1 and each names the one before.
-fn assert_gapless(claims: &[ReceiptClaims]) {
-    let mut ids: Vec<_> = claims.iter().map(|claims| claims.jti).collect();
+/// Exactly one receipt per id; chains count from 1 and each receipt names the leaf of the one before.
+fn assert_gapless(receipts: &[(ReceiptClaims, Hash)]) {
+    let mut ids: Vec<_> = receipts.iter().map(|(claims, _)| claims.jti).collect();
     ids.sort_unstable();
     ids.dedup();
-    assert_eq!(ids.len(), claims.len(), "a request has two receipts");
-    let mut next: BTreeMap<_, u64> = BTreeMap::new();
-    for receipt in claims {
-        let seq = next.entry((receipt.sub, receipt.inc)).or_insert(1);
-        assert_eq!(receipt.seq, *seq, "a gap in the chain of {}", receipt.sub);
-        *seq += 1;
+    assert_eq!(ids.len(), receipts.len(), "a request has two receipts");
+    let mut ends: BTreeMap<_, (u64, Hash)> = BTreeMap::new();
+    for (claims, leaf) in receipts {
+        let end = ends.entry((claims.sub, claims.inc)).or_insert((0, Hash([0; 32])));
+        assert_eq!(claims.seq, end.0 + 1, "a gap in the chain of {}", claims.sub);
+        assert_eq!(claims.prev, end.1.b64url(), "receipt {} of {} names another before it", claims.seq, claims.sub);
+        *end = (claims.seq, *leaf);
     }
 }
