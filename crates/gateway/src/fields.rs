@@ -64,6 +64,20 @@ struct Raw<'a> {
     input: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "as_it_stands")]
     cache_salt: Option<&'a RawValue>,
+    // Other engines' names for max_tokens: beside ours they would win.
+    #[serde(borrow, default, deserialize_with = "as_it_stands")]
+    n_predict: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "as_it_stands")]
+    num_predict: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "as_it_stands")]
+    max_new_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "as_it_stands")]
+    max_output_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "as_it_stands")]
+    max_length: Option<&'a RawValue>,
+    /// What we tell our own engine; nobody else may.
+    #[serde(borrow, default, deserialize_with = "as_it_stands")]
+    max_tokens_fitting: Option<&'a RawValue>,
 }
 
 fn as_it_stands<'de: 'a, 'a, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
@@ -172,6 +186,7 @@ impl Fields {
         if present(raw.cache_salt).is_some() {
             return Err(invalid("cache_salt", "cache_salt is set by this site, one per tenant: leave it out"));
         }
+        lengths_of_others(&raw)?;
         content(operation, &raw)?;
         let max_tokens = whole_number(body, raw.max_tokens, "max_tokens")?;
         let max_completion_tokens = whole_number(body, raw.max_completion_tokens, "max_completion_tokens")?;
@@ -257,6 +272,22 @@ fn stream_options(body: &[u8], raw: Option<&RawValue>, stream: bool) -> Result<O
     }))
 }
 
+/// An answer's length by another name than the two that we read would not be bounded by what is reserved.
+fn lengths_of_others(raw: &Raw<'_>) -> Result<(), Refusal> {
+    let others = [
+        ("n_predict", raw.n_predict),
+        ("num_predict", raw.num_predict),
+        ("max_new_tokens", raw.max_new_tokens),
+        ("max_output_tokens", raw.max_output_tokens),
+        ("max_length", raw.max_length),
+        ("max_tokens_fitting", raw.max_tokens_fitting),
+    ];
+    match others.into_iter().find(|(_, raw)| raw.is_some()) {
+        Some((name, _)) => Err(invalid(name, format!("{name} is not known here: say max_tokens"))),
+        None => Ok(()),
+    }
+}
+
 /// What the model is to read must be there; what stands in it is the engine's matter.
 fn content(operation: Operation, raw: &Raw<'_>) -> Result<(), Refusal> {
     match operation {
@@ -315,10 +346,30 @@ fn too_deep(body: &[u8]) -> bool {
     false
 }
 
-/// Parts whose tokens are not bounded by the bytes that name them: a URL of an image, a file by its id.
+/// Parts whose tokens are not bounded by the bytes that name them: a URL of an image, a file by its id. A name may be
+/// written with escapes; so may a prompt that is none, and then the bound is only wider than it need be.
 fn hides_size(operation: Operation, body: &[u8]) -> bool {
     const PARTS: [&[u8]; 5] = [b"image_url", b"video_url", b"audio_url", b"\"input_audio\"", b"\"file\""];
-    operation == Operation::ChatCompletions && PARTS.iter().any(|part| memchr::memmem::find(body, part).is_some())
+    let names = |text: &[u8]| PARTS.iter().any(|part| memchr::memmem::find(text, part).is_some());
+    operation == Operation::ChatCompletions && (names(body) || unescaped(body).is_some_and(|text| names(&text)))
+}
+
+/// The body with its escaped ASCII written out, if it has any: `image\u005furl`. Not JSON any more.
+fn unescaped(body: &[u8]) -> Option<Vec<u8>> {
+    let mut text = Vec::new();
+    let mut rest = body;
+    while let Some(at) = memchr::memmem::find(rest, b"\\u00") {
+        let digits = rest.get(at + 4..at + 6).and_then(|digits| std::str::from_utf8(digits).ok());
+        let character = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        text.extend_from_slice(&rest[..at]);
+        text.extend(character);
+        rest = &rest[(at + 6).min(rest.len())..];
+    }
+    if rest.len() == body.len() {
+        return None;
+    }
+    text.extend_from_slice(rest);
+    Some(text)
 }
 
 fn json_refusal(error: &serde_json::Error) -> Refusal {
@@ -364,6 +415,17 @@ mod tests {
         check(r#"{"model":"m","messages":[1],"max_tokens":1.5}"#, Code::InvalidRequest, Some("max_tokens"));
         check(r#"{"model":"m","messages":[1],"n":129}"#, Code::InvalidRequest, Some("n"));
         check(r#"{"model":"m","messages":[1],"cache_salt":"x"}"#, Code::InvalidRequest, Some("cache_salt"));
+        for other in
+            ["n_predict", "n\\u005fpredict", "num_predict", "max_new_tokens", "max_output_tokens", "max_length"]
+        {
+            let name = other.replace("\\u005f", "_");
+            check(&format!(r#"{{"model":"m","messages":[1],"{other}":1}}"#), Code::InvalidRequest, Some(&name));
+        }
+        check(
+            r#"{"model":"m","messages":[1],"max_tokens_fitting":1}"#,
+            Code::InvalidRequest,
+            Some("max_tokens_fitting"),
+        );
         check(r#"{"model":"m","messages":[1],"stream_options":{}}"#, Code::InvalidRequest, Some("stream_options"));
         for options in ["[]", "true", r#"{"include_usage":1}"#, r#"{"include_usage":true,"include_usage":false}"#] {
             let body = format!(r#"{{"model":"m","messages":[1],"stream":true,"stream_options":{options}}}"#);
@@ -392,5 +454,16 @@ mod tests {
         assert!(parse(r#"{"model":"m","messages":[{"content":"hi"}]}"#).unwrap().input_tokens_bound.is_some());
         let image = r#"{"model":"m","messages":[{"content":[{"type":"image_url","image_url":{"url":"u"}}]}]}"#;
         assert!(parse(image).unwrap().input_tokens_bound.is_none());
+        let bounded = |part: &str| {
+            parse(&format!(r#"{{"model":"m","messages":[{{"content":[{{{part}}}]}}]}}"#)).unwrap().input_tokens_bound
+        };
+        for escaped in [
+            r#""type":"image\u005furl","image\u005Furl":{"url":"u"}"#,
+            r#""type":"\u0069mage_url","\u0069m\u0061ge_url":"u""#,
+            r#""type":"fi\u006ce","fi\u006ce":{"file_id":"f"}"#,
+        ] {
+            assert!(bounded(escaped).is_none(), "{escaped}");
+        }
+        assert!(bounded(r#""type":"text","text":"M\u00fcnchen \u0022file\u0020x\u0022""#).is_some());
     }
 }

@@ -76,13 +76,59 @@ async fn requests_and_tokens_per_minute() {
     let world = Setup::new()
         .engine(&engine.url(), "DE")
         .edit(|snapshot| snapshot.projects[0].limits.tokens_per_minute = Some(1_000))
+        .stop_the_clock()
         .start()
         .await;
-    // 100 bytes and the template bound the prompt; 15 tokens are used and the rest comes back.
-    assert_eq!(world.chat(json!({"max_tokens": 5})).await.status, 200);
-    let reply = world.chat(json!({"max_tokens": 5})).await;
-    let left: u64 = reply.headers["x-ratelimit-remaining-tokens"].to_str().unwrap().parse().unwrap();
-    assert!(left < 500, "{left}");
+    // The bytes of the body, 512 of a template and 5 of the answer bound a request; 10 and 5 tokens are used, the rest
+    // comes back, and the clock stands still.
+    let bound = chat(json!({"max_tokens": 5})).to_string().len() as u64 + 512 + 5;
+    for used in [0, 15, 30] {
+        let reply = world.chat(json!({"max_tokens": 5})).await;
+        assert_eq!(reply.status, 200);
+        let left: u64 = reply.headers["x-ratelimit-remaining-tokens"].to_str().unwrap().parse().unwrap();
+        assert_eq!(left, 1_000 - used - bound);
+    }
+    // A refusal takes nothing: what is left is what it was.
+    let reply = world.chat(json!({"max_tokens": 64, "user": "x".repeat(800)})).await;
+    assert_eq!((reply.status, reply.code().as_str()), (429, "rate_limited"));
+    assert_eq!(reply.headers["x-ratelimit-remaining-tokens"], "955");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_large_request_runs_alone_and_is_paid_for_afterwards() {
+    let engine = ScriptedEngine::start(Behaviour { prompt_tokens: Some(290), ..Behaviour::tokens(10) }).await.unwrap();
+    let world = Setup::new()
+        .engine(&engine.url(), "DE")
+        .edit(|snapshot| snapshot.projects[0].limits.tokens_per_minute = Some(100))
+        .stop_the_clock()
+        .start()
+        .await;
+    // It could use some 700, more than a whole minute, and uses 300: 200 of them are a debt, two minutes' worth.
+    assert_eq!(world.chat(json!({"max_tokens": 10})).await.status, 200);
+    let reply = world.chat(json!({"max_tokens": 10})).await;
+    assert_eq!((reply.status, reply.code().as_str()), (429, "rate_limited"));
+    // The debt and a full bucket for the next of its kind.
+    assert_eq!(reply.headers["retry-after"], "180");
+    assert_eq!(reply.headers["x-ratelimit-remaining-tokens"], "0");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn headers_show_the_limit_that_ends_first() {
+    let engine = ScriptedEngine::start(Behaviour::tokens(5)).await.unwrap();
+    let world = Setup::new()
+        .engine(&engine.url(), "DE")
+        .edit(|snapshot| {
+            snapshot.projects[0].limits.requests_per_minute = Some(2);
+            snapshot.keys[0].limits.requests_per_minute = Some(50);
+        })
+        .stop_the_clock()
+        .start()
+        .await;
+    let reply = world.chat(json!({})).await;
+    assert_eq!(reply.headers["x-ratelimit-limit-requests"], "2");
+    assert_eq!(reply.headers["x-ratelimit-remaining-requests"], "1");
     world.stop().await;
 }
 

@@ -82,6 +82,8 @@ pub enum End {
     DieAfter(u64),
     /// Nothing more after this many whole events until released; then it completes.
     StallAfter(u64),
+    /// The same, counting every event: the role, the finish reason and the usage as well.
+    StallBehind(u64),
     /// The body ends in good order inside this event's line, with no `[DONE]`.
     HalfLine(u64),
     /// The body ends in good order after the last event, with no `[DONE]`.
@@ -191,7 +193,7 @@ impl FromStr for Behaviour {
 
     /// Words between spaces or commas: `tokens=N per-event=N prompt=N cached=N overrun echo crlf comments split=N giant=N
     /// pace=free|step|MILLISECONDS usage=correct|absent|zero|shrinking|too-large|final-differs status=N busy=SECONDS html
-    /// refuse close hang end=die-after-head|die-inside:N|die-after:N|stall-after:N|half-line:N|no-done|error-after:N|garbage-after:N`.
+    /// refuse close hang end=die-after-head|die-inside:N|die-after:N|stall-after:N|stall-behind:N|half-line:N|no-done|error-after:N|garbage-after:N`.
     fn from_str(text: &str) -> Result<Behaviour, BehaviourError> {
         let mut behaviour = Behaviour::default();
         for word in text.split([' ', ',']).filter(|word| !word.is_empty()) {
@@ -260,6 +262,7 @@ fn end(value: &str) -> Option<End> {
         "die-inside" => End::DieInside(event),
         "die-after" => End::DieAfter(event),
         "stall-after" => End::StallAfter(event),
+        "stall-behind" => End::StallBehind(event),
         "half-line" => End::HalfLine(event),
         "no-done" => End::NoDone,
         "error-after" => End::ErrorAfter(event),

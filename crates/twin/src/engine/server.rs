@@ -137,7 +137,7 @@ fn whole(shared: &Shared, asked: &Asked, behaviour: &Behaviour, ticket: Ticket) 
         End::DieInside(_) | End::DieAfter(_) => {
             (vec![piece(first, text.slice(..middle)), Piece { gate: Gate::Open, what: What::Die }], Some(length))
         }
-        End::StallAfter(_) => {
+        End::StallAfter(_) | End::StallBehind(_) => {
             let rest = piece(Gate::Permit(shared.stall.clone()), text.slice(middle..));
             (vec![piece(first, text.slice(..middle)), rest], Some(length))
         }
@@ -194,7 +194,9 @@ impl Stream<'_> {
             self.pieces.push(Piece { gate: Gate::Open, what: What::Die });
             return;
         }
+        let count = events.len();
         for (index, event) in events.into_iter().enumerate() {
+            self.stall_behind(index);
             // The role of a chat's first event is no part of the answer: "after 0 events" is behind it.
             if (index > 0 || event.content) && self.interrupted() {
                 return;
@@ -217,8 +219,15 @@ impl Stream<'_> {
             }
             self.bytes(first, bytes);
         }
+        self.stall_behind(count);
         if self.behaviour.end != End::NoDone {
             self.bytes(Gate::Open, Bytes::from(self.lines("[DONE]")));
+        }
+    }
+
+    fn stall_behind(&mut self, written: usize) {
+        if self.behaviour.end == End::StallBehind(written as u64) {
+            self.bytes(Gate::Permit(self.shared.stall.clone()), Bytes::new());
         }
     }
 
