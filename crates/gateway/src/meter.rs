@@ -9,7 +9,7 @@
 //! - for the answer, the larger of what all believable reports agree on and what was seen to be produced, at most what
 //!   was reserved. Seen is one token for each event of a stream that carried something (an engine sends none for less; of
 //!   the many tokens that speculative decoding packs into one, the rest is the operator's loss), and of a whole answer one
-//!   for five bytes of its text: English and German take four to five, so an honest answer is not billed beyond itself.
+//!   for five bytes of its text: English and German take four to five, so that ordinary text is not billed beyond itself.
 
 use serde::Deserialize;
 use serde_json::Value;

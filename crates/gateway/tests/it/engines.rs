@@ -141,6 +141,35 @@ async fn lies_about_usage_are_marked_and_never_overbill() {
     }
 }
 
+/// A whole answer has one event, so what it holds is estimated by its text: 40 tokens of 229 bytes are 45 at five each.
+#[tokio::test]
+async fn lies_about_a_whole_answer_bill_its_text() {
+    let cases = [
+        (UsageStory::Correct, 40, UsageSource::Engine),
+        (UsageStory::FinalDiffers, 39, UsageSource::Engine),
+        (UsageStory::Absent, 45, UsageSource::Estimated),
+        (UsageStory::Zero, 45, UsageSource::Estimated),
+        (UsageStory::TooLarge, 45, UsageSource::Estimated),
+    ];
+    for (usage, output, source) in cases {
+        let (_, receipt) = one(Behaviour { usage, ..Behaviour::tokens(40) }, json!({})).await;
+        assert_eq!((receipt.usage.output, receipt.usage_source), (output, source), "{usage:?}");
+        assert_eq!(receipt.outcome, Outcome::Completed);
+    }
+    // Never beyond what was reserved.
+    let behaviour = Behaviour { usage: UsageStory::TooLarge, ignore_max_tokens: true, ..Behaviour::tokens(400) };
+    let (_, receipt) = one(behaviour, json!({"max_tokens": 50})).await;
+    assert_eq!((receipt.usage.output, receipt.usage_source), (50, UsageSource::Estimated));
+    // A prompt that cannot be true says nothing about the answer.
+    let behaviour = Behaviour { prompt_tokens: Some(1_000_000), ..Behaviour::tokens(40) };
+    for stream in [false, true] {
+        let behaviour = Behaviour { tokens_per_event: 8, ..behaviour.clone() };
+        let (_, receipt) = one(behaviour, json!({"stream": stream})).await;
+        assert_eq!((receipt.usage.output, receipt.usage_source), (40, UsageSource::Estimated), "{stream}");
+        assert!(receipt.usage.input < 1_000, "{}", receipt.usage.input);
+    }
+}
+
 /// A chat engine answers embeddings with 404. Whoever asks for them must not take its replicas from everyone.
 #[tokio::test]
 async fn what_an_engine_does_not_offer_opens_no_breaker() {

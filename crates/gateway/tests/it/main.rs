@@ -10,6 +10,7 @@ mod clients;
 mod disk;
 mod durability;
 mod engines;
+mod idempotency;
 mod kinds;
 mod money;
 mod paths;

@@ -92,3 +92,22 @@ async fn open_intents_end_as_unresolved_with_their_last_watermark() {
     assert_eq!(again.iter().filter(|claims| claims.outcome == Outcome::Unresolved).count(), 2);
     assert_eq!(again.len(), 3);
 }
+
+#[tokio::test]
+async fn more_open_intents_than_the_queue_holds_leave_no_gap() {
+    const OPEN: u128 = 150;
+    let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    let dir = folder.path().join("journal");
+    std::fs::create_dir_all(&dir).unwrap();
+    let options = journal::Options { segment_bytes: 1 << 20, low_water_bytes: 0, ..Default::default() };
+    let (journal, _) = journal::Journal::open(&dir, IncarnationId(77).0.to_be_bytes(), options).unwrap();
+    for id in 1..=OPEN {
+        drop(journal.append(encode_intent(&intent(ReceiptId(id)))));
+    }
+    journal.close().unwrap();
+    // Their receipts are some 2 KB each, and 16 of them fit at once.
+    let world = Setup::new().journal(|journal| journal.queue_bytes_max = 68 << 10).start_in(folder).await;
+    let found = world.receipts().await;
+    assert_eq!(found.len() as u128, OPEN);
+    assert!(found.iter().all(|claims| claims.outcome == Outcome::Unresolved));
+}
