@@ -39,7 +39,8 @@ async fn ask(
     let mut received = Vec::new();
     for turn in 0.. {
         // Long and short, streamed and whole; the long ones are what a kill cuts.
-        let (stream, tokens) = ((number + turn).is_multiple_of(2), if (number + turn).is_multiple_of(3) { 150 } else { 4 });
+        let (stream, tokens) =
+            ((number + turn).is_multiple_of(2), if (number + turn).is_multiple_of(3) { 150 } else { 4 });
         let body = json!({ "model": "scripted", "stream": stream, "max_tokens": tokens,
             "messages": [{ "role": "user", "content": "Wie viele Wörter zählt der Motor?" }] });
         let headers = [("authorization", authorization.as_str())];
