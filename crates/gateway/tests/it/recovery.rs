@@ -106,7 +106,15 @@ async fn more_open_intents_than_the_queue_holds_leave_no_gap() {
     }
     journal.close().unwrap();
     // Their receipts are some 2 KB each, and 16 of them fit at once.
-    let world = Setup::new().journal(|journal| journal.queue_bytes_max = 68 << 10).start_in(folder).await;
+    let disk = crate::disk::GatedDisk::new();
+    let setup = Setup::new().disk(&disk).journal(|journal| journal.queue_bytes_max = 68 << 10);
+    let closed = disk.close();
+    let open = async {
+        disk.until_held().await;
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        drop(closed);
+    };
+    let (world, ()) = tokio::join!(setup.start_in(folder), open);
     let found = world.receipts().await;
     assert_eq!(found.len() as u128, OPEN);
     assert!(found.iter().all(|claims| claims.outcome == Outcome::Unresolved));
