@@ -23,6 +23,9 @@ pub enum Readiness {
 /// Hands a snapshot to the gateway. An error says why the gateway keeps the old one.
 pub type OnPublish = Arc<dyn Fn(Arc<Snapshot>) -> Result<(), String> + Send + Sync>;
 
+/// Fills a buffer with bytes that nobody can foresee.
+pub type FillRandom = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
+
 /// What the controller works with; clock, randomness and the wiring's answers come in as functions.
 pub struct ControllerParts {
     pub store: Store,
@@ -36,7 +39,7 @@ pub struct ControllerParts {
     pub admin_token_hash: String,
     pub on_publish: OnPublish,
     pub clock: Arc<dyn Fn() -> UnixMillis + Send + Sync>,
-    pub random: Arc<dyn Fn(&mut [u8]) + Send + Sync>,
+    pub random: FillRandom,
     pub ready: Arc<dyn Fn() -> Readiness + Send + Sync>,
     /// The text of `/metrics`.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,

@@ -41,6 +41,7 @@ pub struct Relay {
     replay: Option<(Guard, Option<BytesMut>)>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "one a request, and its longest part is the smaller one")]
 enum State {
     Streaming(Box<Streaming>),
     /// The receipt is on its way to the disk; then the last bytes may go.

@@ -96,6 +96,7 @@ impl Drop for Hold {
 }
 
 /// Takes one of the requests per minute in project and key, or in neither.
+#[expect(clippy::result_large_err, reason = "a refusal and what its headers show; nobody passes it far")]
 pub fn take_request(scopes: [&Arc<Scope>; 2], now: u64) -> Result<RateView, (Refusal, RateView)> {
     let [outer, inner] = scopes;
     let refused = |scope: &Scope, wait: Wait| {

@@ -23,6 +23,7 @@ Examples:
       --operator \"Muster RZ\" --provider \"Muster RZ\" --jurisdiction DE
   hoheit engine cordon eng_…
   hoheit engine list")]
+#[expect(clippy::large_enum_variant, reason = "parsed once in a process")]
 pub enum EngineCommand {
     /// Register an engine. Equal model and facts make it a replica of the same endpoint.
     #[command(after_help = "\

@@ -37,7 +37,6 @@ pub struct Site {
 pub struct Customer {
     pub tenant: String,
     pub project: String,
-    pub key_id: String,
     pub key: String,
 }
 
@@ -164,8 +163,8 @@ impl Site {
     pub fn customer(&self, name: &str) -> Customer {
         let tenant = self.tenant(name);
         let project = self.project(&tenant, &[]);
-        let (key_id, key) = self.key(&project, &[]);
-        Customer { tenant, project, key_id, key }
+        let (_, key) = self.key(&project, &[]);
+        Customer { tenant, project, key }
     }
 
     /// Registers an engine at a German endpoint.

@@ -270,7 +270,8 @@ fn every_mutation_is_rejected() {
 /// Changes that must *not* be rejected: what the formats allow.
 #[test]
 fn what_may_differ_holds() {
-    let allowed: &[(&str, Command, fn(&mut World))] = &[
+    type Allowed = (&'static str, Command, fn(&mut World));
+    let allowed: &[Allowed] = &[
         ("a line end after the receipt", Command::Receipt, |w| w.edit(&jwt(1, 1), |text| format!("{text}\n"))),
         ("alg by RFC 9864's name, signed so", Command::Receipt, |w| {
             w.remove(&proof(1, 1));
