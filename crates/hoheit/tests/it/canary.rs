@@ -8,7 +8,7 @@ use crate::site::{Site, text};
 use http::Method;
 use serde_json::json;
 use std::path::Path;
-use twin::engine::{Before, Behaviour, Pace, Script, ScriptedEngine};
+use twin::engine::{Before, Behaviour, End, Script, ScriptedEngine};
 
 const PROMPT: &str = "canary-prompt-5e1f";
 const ANSWER: &str = "canary-answer-77aa";
@@ -44,8 +44,8 @@ fn script() -> Script {
                 content_type: "application/json".into(),
                 body: json!({ "error": { "message": format!("{COMPLAINT}: {PROMPT}") } }).to_string(),
             }),
-            Some("broken") => Behaviour { end: twin::engine::End::GarbageAfter(1), ..answer },
-            Some("stays-open") => Behaviour { pace: Pace::Step, ..answer },
+            Some("broken") => Behaviour { end: End::GarbageAfter(1), ..answer },
+            Some("stays-open") => Behaviour { end: End::StallAfter(1), ..answer },
             _ => answer,
         }
     })
@@ -114,18 +114,12 @@ async fn content_is_found_nowhere() {
     assert_eq!(send(&format!("/api/v1/{HEADER}"), "internal", HEADER, PROMPT.to_owned()).await, 404);
 
     let metrics = client.get(&site.path("/metrics"), &[]).await.body;
-    // One is on its way when the process dies, so an intent without its receipt is on disk too.
-    let open = tokio::spawn({
-        let (client, url, authorization) = (client.clone(), site.chat_url(), authorization.clone());
-        let body = chat("stays-open", true);
-        async move {
-            let headers = [("authorization", authorization.as_str()), ("hoheit-data-class", "internal")];
-            client.try_send(Method::POST, &url, &headers, &body).await
-        }
-    });
-    engine.until(|requests| requests.iter().any(|request| request.model == "stays-open")).await;
+    // One is on its way when the process dies, so an intent without its receipt is on disk too: its first event was seen,
+    // and none leaves before the intent is durable.
+    let headers = [("authorization", authorization.as_str()), ("hoheit-data-class", "internal")];
+    let open = client.opened(&site.chat_url(), &headers, &chat("stays-open", true)).await;
     site.kill();
-    drop(open.await.unwrap());
+    drop(open);
     let died = holders(&site.data(), PROMPT);
     assert!(died.is_empty(), "{died:?}");
     site.boot();

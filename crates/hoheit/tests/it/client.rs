@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
@@ -35,19 +36,29 @@ impl Reply {
     }
 }
 
+fn request(method: Method, url: &str, headers: &[(&str, &str)], body: &str) -> Request<Full<Bytes>> {
+    let mut request = Request::builder().method(method).uri(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Full::new(Bytes::copy_from_slice(body.as_bytes()))).unwrap()
+}
+
 impl Client {
     pub fn new() -> Client {
         Client(hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build_http())
     }
 
+    /// Sends, and comes back with the rest of the answer as soon as its first bytes are here.
+    pub async fn opened(&self, url: &str, headers: &[(&str, &str)], body: &str) -> Incoming {
+        let mut incoming = self.0.request(request(Method::POST, url, headers, body)).await.expect("a head").into_body();
+        incoming.frame().await.expect("a first event").expect("no break before it");
+        incoming
+    }
+
     /// `None` if no head of an answer came.
     pub async fn try_send(&self, method: Method, url: &str, headers: &[(&str, &str)], body: &str) -> Option<Reply> {
-        let mut request = Request::builder().method(method).uri(url);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Full::new(Bytes::copy_from_slice(body.as_bytes()))).unwrap();
-        let (head, mut incoming) = self.0.request(request).await.ok()?.into_parts();
+        let (head, mut incoming) = self.0.request(request(method, url, headers, body)).await.ok()?.into_parts();
         let (mut body, mut whole) = (Vec::new(), true);
         while let Some(frame) = incoming.frame().await {
             match frame.map(http_body::Frame::into_data) {
