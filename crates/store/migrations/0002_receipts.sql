@@ -29,8 +29,8 @@ CREATE TABLE receipts (
     UNIQUE (inc, journal_seq),
     UNIQUE (tenant, inc, chain_seq)
 );
--- A tenant lists its receipts by id.
-CREATE INDEX receipts_of_tenant ON receipts (tenant, id);
+-- A tenant lists its receipts in the order of the log.
+CREATE INDEX receipts_of_tenant ON receipts (tenant, ord);
 -- A month's sums are read from the index alone.
 CREATE INDEX receipts_spent ON receipts (month, tenant, project, key, cost);
 

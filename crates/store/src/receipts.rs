@@ -11,8 +11,9 @@ statements! {
            h.size FROM receipts AS r CROSS JOIN tree_head AS h WHERE r.id = $1";
     LIST = "SELECT r.id, r.tenant, r.project, r.key, r.inc, r.chain_seq, r.received_at, r.signing_input, r.leaf, r.ord,
             h.size FROM receipts AS r CROSS JOIN tree_head AS h
-            WHERE r.tenant = $1 AND (r.project = $2 OR $2 IS NULL) AND r.id > $3
-            ORDER BY r.id LIMIT $4";
+            WHERE r.tenant = $1 AND (r.project = $2 OR $2 IS NULL)
+            AND r.ord > COALESCE((SELECT a.ord FROM receipts AS a WHERE a.id = $3 AND a.tenant = $1), -1)
+            ORDER BY r.ord LIMIT $4";
     SPENT = "SELECT tenant, project, key, CAST(COALESCE(SUM(cost), 0) AS BIGINT) FROM receipts WHERE month = $1
              GROUP BY tenant, project, key ORDER BY tenant, project, key";
 }
@@ -75,7 +76,9 @@ impl Store {
         rows.first().map(|row| receipt(row.columns())).transpose()
     }
 
-    /// By id ascending. A receipt can arrive after others with a larger id: who wants all, reads all again.
+    /// In the order of the log, which is that of arrival: an id is made when a request begins and its receipt when it ends,
+    /// so by id a long answer's receipt would land on a page that was read already. An unknown id, or another tenant's,
+    /// reads from the start.
     pub async fn receipts(&self, filter: &ReceiptFilter) -> Result<Vec<StoredReceipt>, StoreError> {
         let after = filter.after.map(|id| id.to_string()).unwrap_or_default();
         let values = values![filter.tenant, filter.project, after, filter.limit];

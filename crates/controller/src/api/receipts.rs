@@ -26,7 +26,7 @@ pub struct ReceiptBody {
     pub claims: serde_json::Value,
 }
 
-/// Which receipts to list, by id ascending.
+/// Which receipts to list, in the order of the log.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReceiptsFilter {
@@ -57,11 +57,11 @@ impl Controller {
     }
 }
 
-/// Lists a tenant's receipts, oldest first. For the next page send the last id as `after`.
+/// Lists a tenant's receipts, in the order of the log. For the next page send the last id as `after`.
 #[utoipa::path(get, path = "/api/v1/receipts", tag = "receipts",
     params(("tenant" = Option<String>, Query, description = "whose; may be left out by a tenant's own token"),
         ("project" = Option<String>, Query, description = "only this project's"),
-        ("after" = Option<String>, Query, description = "only receipts with a greater id"),
+        ("after" = Option<String>, Query, description = "only receipts that arrived after this one"),
         ("limit" = Option<u32>, Query, description = "1 to 1000, otherwise 100")),
     responses((status = 200, body = List<ReceiptBody>), (status = "4XX", body = crate::ProblemBody, content_type = "application/problem+json")))]
 pub async fn list(

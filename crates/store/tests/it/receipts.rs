@@ -124,13 +124,19 @@ pub async fn receipts_are_paged_by_tenant(bed: &Bed) {
         filter.after = Some(last.id);
         read.extend(page);
     }
-    // Shipped backwards, so the last two by id are the first two leaves.
+    // Shipped backwards: read so, or a receipt that arrives late would be on a page that was read already.
     let expect: Vec<_> = rows
         .iter()
+        .rev()
         .filter(|row| row.tenant == TenantId(1))
         .map(|row| stored(row, (row.chain_seq >= 8).then(|| 9 - row.chain_seq)))
         .collect();
     assert_eq!(read, expect);
+    // Who reads on gets what arrived since, though its id is older.
+    let mut late = receipt(1, 10);
+    late.id = ReceiptId(0);
+    store.ship(&[late.clone()]).await.unwrap();
+    assert_eq!(store.receipts(&filter).await.unwrap(), [stored(&late, None)]);
     let of_project = ReceiptFilter { tenant: TenantId(1), project: Some(ProjectId(2)), after: None, limit: 100 };
     assert_eq!(store.receipts(&of_project).await.unwrap(), [stored(&rows[5], None)]);
     let foreign = ReceiptFilter { tenant: TenantId(2), project: Some(ProjectId(2)), after: None, limit: 100 };
