@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use store::{ShipError, ShippedReceipt};
-use tokio::time::Instant;
+use tokio::time::MissedTickBehavior;
 use types::{IncarnationId, ReceiptId};
 
 /// Records read at once; at 2 KB each, two megabytes.
@@ -20,7 +20,7 @@ const BATCH_MAX: usize = 1_024;
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// How often the journal is told what it may forget.
-const RELEASE_INTERVAL: Duration = Duration::from_secs(5);
+const RELEASE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A receipt as the store's row.
 pub fn row(receipt: FixedReceipt, journal_seq: u64) -> ShippedReceipt {
@@ -45,9 +45,19 @@ pub fn row(receipt: FixedReceipt, journal_seq: u64) -> ShippedReceipt {
 pub async fn run(gateway: Arc<Gateway>) {
     let mut reader = gateway.journal.reader();
     let mut places = Places::default();
-    let mut released_at = Instant::now();
+    let mut releases = Releases::default();
+    let mut release = tokio::time::interval(RELEASE_INTERVAL);
+    release.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let records = match reader.next_batch(BATCH_MAX).await {
+        // A read that is given up has taken nothing: the next one begins at the same place.
+        let batch = tokio::select! {
+            batch = reader.next_batch(BATCH_MAX) => batch,
+            _ = release.tick() => {
+                releases.turn(&gateway, &places).await;
+                continue;
+            }
+        };
+        let records = match batch {
             Ok(records) if records.is_empty() => return,
             Ok(records) => records,
             Err(error) => {
@@ -71,10 +81,6 @@ pub async fn run(gateway: Arc<Gateway>) {
         }
         gateway.metrics.shipped.inc_by(rows.len() as u64);
         gateway.shipped.send_modify(|count| *count += ours);
-        if released_at.elapsed() >= RELEASE_INTERVAL {
-            released_at = Instant::now();
-            release(&gateway, &places).await;
-        }
     }
 }
 
@@ -96,12 +102,27 @@ async fn ship(gateway: &Gateway, rows: &[ShippedReceipt]) -> bool {
     }
 }
 
-async fn release(gateway: &Gateway, places: &Places) {
-    let Some((incarnation, seq)) = places.safe() else { return };
-    match gateway.store.sealed_through(IncarnationId(u128::from_be_bytes(incarnation)), seq).await {
-        Ok(true) => gateway.journal.release(incarnation, seq),
-        Ok(false) => {}
-        Err(error) => tracing::debug!(%error, "whether receipts are sealed cannot be told now"),
+/// What the journal may forget next. One place is asked about until it is sealed: the newest one, asked about anew each
+/// time, would under load never be. It is asked by the clock, not after a batch, so that a site that admits nothing because
+/// its disk is nearly full gets its space back.
+#[derive(Default)]
+struct Releases {
+    released: Option<Place>,
+    waiting: Option<Place>,
+}
+
+impl Releases {
+    async fn turn(&mut self, gateway: &Gateway, places: &Places) {
+        self.waiting = self.waiting.or_else(|| places.safe().filter(|place| Some(*place) != self.released));
+        let Some((incarnation, seq)) = self.waiting else { return };
+        match gateway.store.sealed_through(IncarnationId(u128::from_be_bytes(incarnation)), seq).await {
+            Ok(true) => {
+                gateway.journal.release(incarnation, seq);
+                self.released = self.waiting.take();
+            }
+            Ok(false) => {}
+            Err(error) => tracing::debug!(%error, "whether receipts are sealed cannot be told now"),
+        }
     }
 }
 

@@ -12,8 +12,8 @@ pub enum OpenError {
     #[error(
         "journal segment {} is damaged at byte {offset}: {reason}. This is not an interrupted write, so nothing was cut \
          and nothing was changed. What to do: restore this file from a copy of the disk; if there is none, keep a copy of \
-         the folder as evidence and start with an empty one: records that were not yet shipped to the store are then \
-         lost and their requests will show as gaps",
+         the folder as evidence and move this file and all older ones out of it: records in them that were not yet \
+         shipped to the store are then lost and their requests will show as gaps",
         file.display()
     )]
     Damaged { file: PathBuf, offset: u64, reason: String },

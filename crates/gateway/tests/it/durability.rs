@@ -280,3 +280,29 @@ async fn an_answer_that_was_billed_is_there_for_the_repeat() {
         assert_eq!((billed[0].jti.to_string(), billed[0].outcome), (reply.receipt(), Outcome::Completed));
     }
 }
+
+/// A site that admits nothing has no next batch to wait for: what the sealer covers later goes all the same.
+#[tokio::test]
+async fn what_is_sealed_leaves_the_disk_without_another_request() {
+    let engine = ScriptedEngine::start(Behaviour::tokens(2)).await.unwrap();
+    let world =
+        Setup::new().engine(&engine.url(), "DE").journal(|journal| journal.segment_bytes = 16 << 10).start().await;
+    for _ in 0..20 {
+        assert_eq!(world.chat(json!({})).await.status, 200);
+    }
+    assert_eq!(world.settle().await.len(), 20);
+    let folder = world.folder.path().join("journal");
+    let oldest = || {
+        let names = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        names.filter(|path| path.extension().is_some_and(|it| it == "segment")).min().unwrap()
+    };
+    let first = oldest();
+    world.store.seal(0, &(0..20).collect::<Vec<_>>(), 20, "checkpoint").await.unwrap();
+    let gone = async {
+        while first.exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), gone).await.expect("sealed segments are released");
+    world.stop().await;
+}
