@@ -24,8 +24,10 @@ use std::time::Duration;
 use store::tiles::{TileFiles, TilesError};
 use store::{SealError, Store, StoreError};
 
+mod progress;
 mod recover;
 
+pub use progress::Progress;
 pub use recover::recover;
 
 /// The shortest time between two checkpoints: four a second. Each costs about five fsyncs, so a disk with 1 ms an fsync is
@@ -63,6 +65,8 @@ pub struct SealerParts {
     pub store: Store,
     pub tiles: TileFiles,
     pub signer: Arc<LogSigner>,
+    /// Told after each turn.
+    pub progress: Progress,
     /// For tests; none in production.
     pub fault: Option<FaultHook>,
 }
@@ -227,7 +231,9 @@ pub async fn run(parts: SealerParts, shutdown: impl Future<Output = ()> + Send) 
                 recover(&parts).await?;
                 recovered = true;
             }
-            seal_once(&parts).await
+            let count = seal_once(&parts).await?;
+            parts.progress.sealed(count, count < BATCH_LEAVES_MAX as usize);
+            Ok(count)
         };
         let pause = match turn.await {
             // A full batch: more is waiting. Sealing still keeps its interval, so that readers can keep up.

@@ -127,6 +127,7 @@ fn judge(
     let verdict = view.verdict(&key, obligation.class, model);
     obligation.policy = Some(policy_claim(&verdict));
     if verdict.permitted.is_empty() || verdict.only_abroad() {
+        gateway.metrics.refused_by(obligation.policy.as_ref().map_or(&[], |(_, rules)| rules));
         return Err(policy_refusal(&verdict, obligation.class, &fields.model, &key.project.country).into());
     }
     // Behind the verdict: what policy refuses today is not answered from yesterday.

@@ -137,6 +137,8 @@ impl Gateway {
         let spent_before = SpentBefore { month, by_scope };
         let monotonic = parts.clock.monotonic_millis();
         let spent = |id| spent_before.of(month, id);
+        let metrics = Metrics::default();
+        metrics.name_rules(&parts.snapshot);
         let view = View::build(parts.snapshot, &moving, &pepper, month, &spent, monotonic)?;
         let gateway = Arc::new(Gateway {
             view: ArcSwap::from_pointee(view),
@@ -156,7 +158,7 @@ impl Gateway {
             retries: Mutex::new(RetryBudget::new(monotonic)),
             clock: parts.clock,
             limits: parts.limits,
-            metrics: Metrics::default(),
+            metrics,
             draining: AtomicBool::new(false),
             forked: AtomicBool::new(false),
             fixed: AtomicU64::new(0),
@@ -181,6 +183,7 @@ impl Gateway {
         let month = self.clock.now().month();
         let spent = |id| self.spent_before.of(month, id);
         let now = self.clock.monotonic_millis();
+        self.metrics.name_rules(&snapshot);
         let view = Arc::new(View::build(snapshot, &self.moving, &self.pepper, month, &spent, now)?);
         // Two publications may overtake each other; the newer stays.
         self.view.rcu(|present| if present.version > view.version { present.clone() } else { view.clone() });
@@ -206,17 +209,12 @@ impl Gateway {
     /// Counts a request in, if work is taken and there are not as many open as there may be.
     pub(crate) fn enter(&self) -> bool {
         let below = |open: usize| (open < self.limits.requests_max).then_some(open + 1);
-        let entered = self.readiness() == Readiness::Ready
-            && self.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, below).is_ok();
-        if entered {
-            self.metrics.requests_open.inc();
-        }
-        entered
+        self.readiness() == Readiness::Ready
+            && self.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, below).is_ok()
     }
 
     pub(crate) fn leave(&self) {
         self.open.fetch_sub(1, Ordering::AcqRel);
-        self.metrics.requests_open.dec();
     }
 
     pub(crate) fn may_retry(&self, now: u64) -> bool {

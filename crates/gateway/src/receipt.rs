@@ -88,7 +88,7 @@ pub fn fix(gateway: &Gateway, room: Room, mut claims: ReceiptClaims) -> Appended
     }
     *end = ChainEnd { seq: claims.seq, leaf };
     gateway.fixed.fetch_add(1, Ordering::Release);
-    gateway.metrics.receipt(claims.outcome, claims.usage);
+    gateway.metrics.receipt(&claims);
     appended
 }
 

@@ -15,6 +15,7 @@ use crate::receipt::{End, Obligation};
 use crate::refusal::Refusal;
 use crate::replica::InFlight;
 use crate::sse::data_range;
+use crate::times::Pace;
 use crate::upstream::{Next, Upstream};
 use bytes::{Bytes, BytesMut};
 use http_body::Frame;
@@ -37,6 +38,7 @@ pub struct Relay {
     state: State,
     usage_shown: UsageShown,
     watermark: Watermarks,
+    pace: Pace,
     /// Kept for a replay under an idempotency key, while it is small enough.
     replay: Option<(Guard, Option<BytesMut>)>,
 }
@@ -75,7 +77,11 @@ impl Relay {
         usage_shown: UsageShown,
         replay: Option<Guard>,
     ) -> Relay {
-        let limits = &obligation.gateway().limits;
+        let gateway = obligation.gateway();
+        let waited = gateway.clock.now().0.saturating_sub(obligation.received_at.0);
+        gateway.metrics.first_token.observe_millis(waited);
+        let pace = Pace::new(&gateway.metrics.token);
+        let limits = &gateway.limits;
         let watermark = Watermarks {
             tokens_step: limits.watermark_tokens,
             interval: limits.watermark_interval,
@@ -84,7 +90,7 @@ impl Relay {
         };
         let replay = replay.map(|guard| (guard, Some(BytesMut::new())));
         let state = State::Streaming(Box::new(Streaming { upstream, obligation, in_flight }));
-        Relay { state, usage_shown, watermark, replay }
+        Relay { state, usage_shown, watermark, pace, replay }
     }
 
     pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -114,9 +120,11 @@ impl Relay {
     fn poll_streaming(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let State::Streaming(streaming) = &mut self.state else { return Poll::Ready(None) };
         let mut out = BytesMut::new();
+        let mut events = 0;
         let end = loop {
             match streaming.upstream.poll_next(cx) {
                 Poll::Ready(Next::Event(event)) => {
+                    events += 1;
                     match streaming.pass(event, self.usage_shown, &mut out) {
                         Passed::On => {}
                         Passed::Done => break Some((End::completed(), None)),
@@ -134,6 +142,7 @@ impl Relay {
         };
         let out = out.freeze();
         if !out.is_empty() {
+            self.pace.arrived(events, Instant::now());
             streaming.obligation.answer_bytes(&out);
             if let Some((_, kept)) = &mut self.replay {
                 let max = streaming.obligation.gateway().idempotency.answer_bytes_max();

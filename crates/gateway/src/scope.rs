@@ -72,6 +72,13 @@ impl Scope {
         lock(&self.money).try_reserve(month, amount)
     }
 
+    /// A month's limit and what is left of it; none without a limit. Nothing is spent of a month that has just begun.
+    pub fn budget(&self, month: Month) -> Option<(MicroEur, MicroEur)> {
+        let money = lock(&self.money);
+        let left = if month > money.month() { money.present().limit() } else { money.present().left() };
+        money.present().limit().zip(left)
+    }
+
     pub fn release(&self, reservation: Reservation) {
         lock(&self.money).release(reservation);
     }

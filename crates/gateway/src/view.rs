@@ -165,6 +165,10 @@ impl View {
         self.keys.get(&id)
     }
 
+    pub fn keys(&self) -> impl Iterator<Item = &Arc<KeyEntry>> {
+        self.keys.values()
+    }
+
     pub fn model(&self, name: &str) -> Option<&ModelEntry> {
         self.models.get(name)
     }

@@ -147,6 +147,11 @@ impl Journal {
         self.handle.shared.durable()
     }
 
+    /// Records that are appended and not durable yet.
+    pub fn waiting(&self) -> u64 {
+        self.handle.shared.waiting()
+    }
+
     /// False when free disk space is under the low water mark, cannot be told, or the next segment found no room; and
     /// when the disk has failed. Take no new work then.
     pub fn has_space(&self) -> bool {

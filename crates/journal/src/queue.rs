@@ -95,6 +95,11 @@ impl Shared {
         self.durable.load(Ordering::Acquire)
     }
 
+    /// Records that have their number and are not durable yet.
+    pub(crate) fn waiting(&self) -> u64 {
+        (lock(&self.queue).seq_next - 1).saturating_sub(self.durable())
+    }
+
     /// Takes the record if no more than `share` of the queue's bytes (1: all, 2: half) are then in use, and what was
     /// promised still fits.
     pub(crate) fn append(self: &Arc<Self>, payload: Bytes, share: usize) -> Result<Appended, AppendError> {

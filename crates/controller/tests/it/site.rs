@@ -117,7 +117,13 @@ impl Site {
     }
 
     pub fn sealer(&self) -> SealerParts {
-        SealerParts { store: self.store.clone(), tiles: self.tiles.clone(), signer: self.signer.clone(), fault: None }
+        SealerParts {
+            store: self.store.clone(),
+            tiles: self.tiles.clone(),
+            signer: self.signer.clone(),
+            progress: Default::default(),
+            fault: None,
+        }
     }
 
     pub async fn raw(&self, method: &str, path: &str, authorization: Option<&str>, body: impl Into<Body>) -> Reply {

@@ -6,6 +6,7 @@
 mod embedded;
 mod first;
 mod folder;
+mod metrics;
 mod options;
 
 pub use options::Options;
@@ -17,9 +18,8 @@ use folder::Folder;
 use gateway::{Clock, Gateway, SystemClock};
 use ledger::key::SigningKey;
 use options::LogFormat;
-use prometheus_client::registry::Registry;
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
 use store::tiles::TileFiles;
@@ -102,11 +102,17 @@ async fn serve(options: Options, folder: Folder, clock: Arc<SystemClock>) -> Res
     })
     .await?;
     let shipper = tokio::spawn(gateway::ship(gateway.clone()));
-    let controller = controller(&folder, &store, &tiles, &receipt_key, &log_signer, &gateway, &clock);
+    let sealer = SealerParts {
+        store: store.clone(),
+        tiles,
+        signer: Arc::new(log_signer),
+        progress: Default::default(),
+        fault: None,
+    };
+    let controller = controller(&folder, &sealer, &receipt_key, &gateway, &clock);
     controller.publish().await.map_err(|problem| anyhow::anyhow!("{problem}"))?;
 
     let (stop, stopped) = watch::channel(false);
-    let sealer = SealerParts { store: store.clone(), tiles: tiles.clone(), signer: Arc::new(log_signer), fault: None };
     let sealer = tokio::spawn(seal(sealer, gateway.clone(), stopped.clone()));
     let refresher = tokio::spawn(refresh(controller.clone(), stopped));
 
@@ -147,24 +153,19 @@ const JOURNAL_QUEUE_BYTES_MAX: usize = 64 << 20;
 
 fn controller(
     folder: &Folder,
-    store: &Store,
-    tiles: &TileFiles,
+    sealer: &SealerParts,
     receipt_key: &Arc<SigningKey>,
-    log_signer: &ledger::log::LogSigner,
     gateway: &Arc<Gateway>,
     clock: &Arc<SystemClock>,
 ) -> Controller {
     let pepper = controller::secret::Pepper::new(&folder.pepper);
-    let mut registry = Registry::default();
-    gateway.metrics.register(&mut registry);
-    let registry = Mutex::new(registry);
     let (publishing, watching) = (gateway.clone(), gateway.clone());
     let (wall, random) = (clock.clone(), clock.clone());
     Controller::new(ControllerParts {
-        store: store.clone(),
-        tiles: tiles.clone(),
+        store: sealer.store.clone(),
+        tiles: sealer.tiles.clone(),
         receipt_key: receipt_key.clone(),
-        log_vkey: log_signer.vkey().to_string(),
+        log_vkey: sealer.signer.vkey().to_string(),
         site: folder.site.site.clone(),
         admin_token_hash: pepper.hash(&folder.admin_token),
         pepper,
@@ -174,14 +175,7 @@ fn controller(
         clock: Arc::new(move || wall.now()),
         random: Arc::new(move |bytes| random.random(bytes)),
         ready: Arc::new(move || readiness(&watching)),
-        metrics: Arc::new(move || {
-            let mut text = String::new();
-            let registry = registry.lock().unwrap_or_else(PoisonError::into_inner);
-            match prometheus_client::encoding::text::encode(&mut text, &registry) {
-                Ok(()) => text,
-                Err(_) => String::new(),
-            }
-        }),
+        metrics: metrics::text(gateway, &sealer.progress),
     })
 }
 

@@ -7,6 +7,7 @@
 mod canary;
 mod client;
 mod kill;
+mod metrics;
 mod nano;
 mod script;
 mod sdk;
