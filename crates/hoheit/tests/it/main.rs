@@ -14,3 +14,4 @@ mod sdk;
 mod site;
 mod start;
 mod stop;
+mod watching;

@@ -32,7 +32,7 @@ fn served(text: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
 }
 
 /// The rows of the page: `| name | type | labels | meaning |`.
-fn explained() -> BTreeMap<String, (String, BTreeSet<String>)> {
+pub fn explained() -> BTreeMap<String, (String, BTreeSet<String>)> {
     let rows = PAGE.lines().filter_map(|line| line.strip_prefix("| `hoheit_"));
     rows.map(|row| {
         let cells: Vec<_> = row.split('|').map(str::trim).collect();
