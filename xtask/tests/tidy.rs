@@ -344,3 +344,59 @@ fn every_source_file_says_what_it_is() {
         .collect();
     assert!(found.is_empty(), "no module docs at the top of:\n{}", found.join("\n"));
 }
+
+/// The arguments of the macro call whose opening bracket ends right before `text`, split at its commas.
+fn arguments(text: &str) -> Vec<String> {
+    let (mut arguments, mut depth, mut quoted, mut escaped) = (vec![String::new()], 0, false, false);
+    for c in text.chars() {
+        match c {
+            '"' if !escaped => quoted = !quoted,
+            '(' | '[' | '{' if !quoted => depth += 1,
+            ')' | ']' | '}' if !quoted && depth == 0 => break,
+            ')' | ']' | '}' if !quoted => depth -= 1,
+            ',' if !quoted && depth == 0 => {
+                arguments.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        escaped = quoted && c == '\\' && !escaped;
+        if let Some(argument) = arguments.last_mut() {
+            argument.push(c);
+        }
+    }
+    arguments.into_iter().map(|argument| argument.trim().to_owned()).filter(|argument| !argument.is_empty()).collect()
+}
+
+#[test]
+fn logs_are_fixed_sentences_with_registered_fields() {
+    let page = read(&root().join("docs/logs.md"));
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    let registered: BTreeSet<&str> = rows.map(|(name, _)| name).collect();
+    let (mut used, mut found) = (BTreeSet::new(), Vec::new());
+    for path in files("crates", ".rs") {
+        let source = read(&path);
+        let source: Vec<&str> = product_lines(&source).map(|(_, line)| line).collect();
+        let source = source.join("\n");
+        for level in ["error", "warn", "info", "debug", "trace"] {
+            let open = format!("tracing::{level}!(");
+            for (at, _) in source.match_indices(&open) {
+                let mut arguments = arguments(&source[at + open.len()..]);
+                let message = arguments.pop().unwrap_or_default();
+                if !message.starts_with('"') || message.contains('{') {
+                    found.push(format!("{}: {message}: a fixed sentence; what changes is a field", shown(&path)));
+                }
+                for field in arguments {
+                    let name = field.split('=').next().unwrap_or_default().trim().trim_start_matches(['%', '?']);
+                    if !registered.contains(name) {
+                        found.push(format!("{}: the field {name} is not in docs/logs.md", shown(&path)));
+                    }
+                    used.insert(name.to_owned());
+                }
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    let gone: Vec<_> = registered.iter().filter(|name| !used.contains(**name)).collect();
+    assert!(gone.is_empty(), "docs/logs.md explains fields that nothing logs: {gone:?}");
+}

@@ -110,3 +110,21 @@ fn every_alert_asks_for_names_that_exist_and_has_its_runbook() {
         }
     }
 }
+
+#[test]
+fn structured_logs_are_one_object_a_line() {
+    let mut site = crate::site::Site::start(&["--no-model", "--log-format", "json"]);
+    assert_eq!(site.stop(), Some(0));
+    let page = read("logs.md");
+    let mut messages = BTreeSet::new();
+    for line in site.log().lines() {
+        let event: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        assert!(event["timestamp"].is_string() && event["level"].is_string() && event["target"].is_string(), "{line}");
+        let mut fields = event["fields"].as_object().unwrap().clone();
+        messages.insert(fields.remove("message").unwrap().as_str().unwrap().to_owned());
+        for name in fields.keys() {
+            assert!(page.contains(&format!("| `{name}` |")), "{name} is not in docs/logs.md: {line}");
+        }
+    }
+    assert!(messages.contains("serving") && messages.contains("stopped"), "{messages:?}");
+}
