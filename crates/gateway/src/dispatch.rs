@@ -7,6 +7,7 @@ use crate::limits::Limits;
 use crate::meter::Report as UsageReport;
 use crate::refusal::Refusal;
 use crate::route::Routed;
+use crate::trace::TRACEPARENT;
 use crate::upstream::Upstream;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -158,6 +159,9 @@ fn request(routed: &Routed) -> Result<Request<Full<Bytes>>, http::Error> {
         .header("x-request-id", routed.receipt.to_string());
     if let Some(authorization) = &routed.replica.authorization {
         request = request.header(header::AUTHORIZATION, authorization.clone());
+    }
+    if let Some(traceparent) = &routed.traceparent {
+        request = request.header(TRACEPARENT, traceparent.clone());
     }
     request.body(Full::new(routed.body.clone()))
 }

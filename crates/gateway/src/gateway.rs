@@ -8,6 +8,7 @@ use crate::metrics::Metrics;
 use crate::receipt::Chains;
 use crate::recover::{self, RecoverError};
 use crate::scope::ScopeId;
+use crate::trace::Ended;
 use crate::view::{Moving, View, ViewError};
 use arc_swap::ArcSwap;
 use journal::Journal;
@@ -16,10 +17,10 @@ use routing::RetryBudget;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use store::Store;
 use store::tiles::TileFiles;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use types::{IncarnationId, MicroEur, Month, Snapshot};
 
 /// What the embedding program brings.
@@ -53,6 +54,8 @@ pub struct Gateway {
     pub(crate) clock: Arc<dyn Clock>,
     pub limits: Limits,
     pub metrics: Metrics,
+    /// Where spans go, if anybody asked for them.
+    pub(crate) traces: OnceLock<mpsc::Sender<Ended>>,
     pub(crate) idempotency: Arc<Idempotency>,
     pub(crate) bodies: Arc<Bodies>,
     retries: Mutex<RetryBudget>,
@@ -159,6 +162,7 @@ impl Gateway {
             clock: parts.clock,
             limits: parts.limits,
             metrics,
+            traces: OnceLock::new(),
             draining: AtomicBool::new(false),
             forked: AtomicBool::new(false),
             fixed: AtomicU64::new(0),

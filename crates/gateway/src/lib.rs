@@ -52,6 +52,7 @@ mod settle;
 mod ship;
 mod sse;
 mod times;
+pub mod trace;
 mod upstream;
 mod view;
 

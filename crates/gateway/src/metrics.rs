@@ -64,6 +64,7 @@ pub struct Metrics {
     engine_misfits: (Family<StatusLabel, Counter>, [Counter; MISFITS.len()]),
     pub usage_implausible: Counter,
     pub shipped: Counter,
+    pub(crate) spans_dropped: Counter,
     request: Times,
     pub(crate) first_token: Times,
     pub(crate) token: Times,
@@ -85,6 +86,7 @@ impl Default for Metrics {
             engine_misfits: resolve(MISFITS.map(|status| StatusLabel { status })),
             usage_implausible: Counter::default(),
             shipped: Counter::default(),
+            spans_dropped: Counter::default(),
             request: Times::default(),
             first_token: Times::default(),
             token: Times::default(),
@@ -110,6 +112,11 @@ impl Metrics {
             self.usage_implausible.clone(),
         );
         registry.register("hoheit_receipts_shipped", "Receipts shipped to the store", self.shipped.clone());
+        registry.register(
+            "hoheit_spans_dropped",
+            "Spans that no collector got: the queue was full, or it was away",
+            self.spans_dropped.clone(),
+        );
         registry.register("hoheit_request_seconds", "From receiving a request to its receipt", self.request.clone());
         registry.register(
             "hoheit_first_token_seconds",
@@ -154,6 +161,11 @@ impl Metrics {
         for rule in snapshot.rules.iter().filter(|rule| rule.tenant.is_none()) {
             drop(self.refusals.get_or_create(&RuleLabel { rule: rule.name.clone() }));
         }
+    }
+
+    /// Spans that no collector got.
+    pub fn dropped_spans(&self, count: u64) {
+        self.spans_dropped.inc_by(count);
     }
 
     pub fn engine_misfit(&self, status: u16) {

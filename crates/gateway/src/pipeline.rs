@@ -69,9 +69,10 @@ async fn inference(
     headers: &HeaderMap,
     body: Incoming,
 ) -> Response<Outgoing> {
-    let Some(obligation) = Obligation::begin(gateway, view, principal.key(), operation) else {
+    let Some(mut obligation) = Obligation::begin(gateway, view, principal.key(), operation) else {
         return refuse(gateway, &overloaded());
     };
+    obligation.trace = gateway.begin_trace(headers);
     match receive(obligation, operation, headers, body).await {
         Ok(received) => infer(gateway, client, received).await,
         Err(refused) => {

@@ -15,6 +15,7 @@ use crate::limits::{RECEIPT_ROOM_BYTES, RECEIPT_RULES_MAX};
 use crate::meter::Meter;
 use crate::record::{FixedReceipt, Intent, Watermark, encode_intent, encode_receipt, encode_watermark};
 use crate::settle::Hold;
+use crate::trace::Notes;
 use crate::view::{KeyEntry, View};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -140,6 +141,7 @@ pub struct Obligation {
     answer: Option<aws_lc_rs::hmac::Context>,
     pub hold: Option<Hold>,
     pub meter: Meter,
+    pub trace: Option<Box<Notes>>,
     /// Room for the receipt; none once it is written.
     room: Option<Room>,
 }
@@ -171,6 +173,7 @@ impl Obligation {
             answer: None,
             hold: None,
             meter: Meter::default(),
+            trace: None,
             room: Some(room),
         })
     }
@@ -222,7 +225,11 @@ impl Obligation {
             None => Default::default(),
         };
         let answer = self.answer.take().map(|context| URL_SAFE_NO_PAD.encode(context.sign().as_ref()));
-        let appended = fix(&self.gateway, room, self.claims(end, usage, source, cost, answer));
+        let claims = self.claims(end, usage, source, cost, answer);
+        if let Some(notes) = self.trace.take() {
+            self.gateway.end_trace(*notes, &claims);
+        }
+        let appended = fix(&self.gateway, room, claims);
         self.gateway.leave();
         appended
     }

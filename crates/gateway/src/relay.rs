@@ -72,14 +72,18 @@ struct Watermarks {
 impl Relay {
     pub fn new(
         upstream: Upstream,
-        obligation: Obligation,
+        mut obligation: Obligation,
         in_flight: InFlight,
         usage_shown: UsageShown,
         replay: Option<Guard>,
     ) -> Relay {
-        let gateway = obligation.gateway();
-        let waited = gateway.clock.now().0.saturating_sub(obligation.received_at.0);
+        let gateway = obligation.gateway().clone();
+        let now = gateway.clock.now();
+        let waited = now.0.saturating_sub(obligation.received_at.0);
         gateway.metrics.first_token.observe_millis(waited);
+        if let Some(notes) = &mut obligation.trace {
+            notes.first_token_at = Some(now);
+        }
         let pace = Pace::new(&gateway.metrics.token);
         let limits = &gateway.limits;
         let watermark = Watermarks {

@@ -10,6 +10,7 @@ use crate::refusal::Refusal;
 use crate::replica::{InFlight, Replica};
 use crate::view::EndpointEntry;
 use bytes::Bytes;
+use http::HeaderValue;
 use routing::ReplicaView;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -23,6 +24,8 @@ pub struct Routed {
     pub(crate) path: &'static str,
     /// Sent along, so that an operator finds the request of a receipt in the engine's log.
     pub(crate) receipt: ReceiptId,
+    /// The same for its traces, if anybody asked for them.
+    pub(crate) traceparent: Option<HeaderValue>,
     pub(crate) in_flight: InFlight,
     /// The request's, not the attempt's.
     pub(crate) deadline: Instant,
@@ -80,6 +83,7 @@ impl Attempts {
             body: admitted.fields().for_engine(admitted.body(), &edit),
             path: admitted.fields().operation.path(),
             receipt: admitted.obligation().id,
+            traceparent: admitted.obligation().trace.as_ref().and_then(|it| it.for_engine(admitted.obligation().id)),
             in_flight: replica.enter(),
             served_by: served_by(entry, replica),
             rules: rules.clone(),
@@ -110,6 +114,9 @@ impl Routed {
     /// Names the place and the rules in the receipt that is being written.
     pub fn note(&self, admitted: &mut Admitted) {
         let obligation = admitted.obligation_mut();
+        if let Some(notes) = &mut obligation.trace {
+            notes.attempts += 1;
+        }
         obligation.served_by = Some(self.served_by.clone());
         obligation.policy = Some((true, self.rules.clone()));
     }

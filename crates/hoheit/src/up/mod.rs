@@ -8,6 +8,8 @@ mod first;
 mod folder;
 mod metrics;
 mod options;
+mod otlp;
+mod traces;
 
 pub use options::Options;
 
@@ -58,6 +60,7 @@ fn start_logging(format: LogFormat) {
 async fn serve(options: Options, folder: Folder, clock: Arc<SystemClock>) -> Result<()> {
     // Before anything else: whoever reads that we serve may tell us to stop at once, and it must be a clean stop.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let exporter = traces::configured(options.otlp_endpoint.as_deref(), &folder.site.site)?;
     let url = match &options.database_url {
         Some(url) => url.clone(),
         None => format!("sqlite://{}", folder.dir.join("hoheit.db").display()),
@@ -114,6 +117,7 @@ async fn serve(options: Options, folder: Folder, clock: Arc<SystemClock>) -> Res
 
     let (stop, stopped) = watch::channel(false);
     let sealer = tokio::spawn(seal(sealer, gateway.clone(), stopped.clone()));
+    let tracer = exporter.map(|exporter| traces::start(exporter, &gateway, stopped.clone()));
     let refresher = tokio::spawn(refresh(controller.clone(), stopped));
 
     let listener = TcpListener::bind(options.listen)
@@ -140,6 +144,9 @@ async fn serve(options: Options, folder: Folder, clock: Arc<SystemClock>) -> Res
     stop.send_replace(true);
     sealer.await?;
     refresher.await?;
+    if let Some(tracer) = tracer {
+        tracer.await?;
+    }
     if let Some(running) = running {
         tokio::task::spawn_blocking(move || running.stop()).await?;
     }

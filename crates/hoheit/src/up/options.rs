@@ -47,6 +47,9 @@ pub struct Options {
     /// PostgreSQL instead of DIR/hoheit.db: postgres://user@host/database.
     #[arg(long, value_name = "URL", env = "HOHEIT_DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
+    /// An OpenTelemetry collector; a span of every request goes to URL/v1/traces (OTLP, JSON over HTTP). Off if left out.
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub otlp_endpoint: Option<String>,
     /// Text for people, JSON for collectors.
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,

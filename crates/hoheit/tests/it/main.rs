@@ -14,4 +14,5 @@ mod sdk;
 mod site;
 mod start;
 mod stop;
+mod traces;
 mod watching;

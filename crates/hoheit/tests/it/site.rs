@@ -17,8 +17,10 @@ const BINARY: &str = env!("CARGO_BIN_EXE_hoheit");
 pub fn hoheit(arguments: &[&str]) -> Command {
     let mut command = Command::new(BINARY);
     command.args(arguments).stdin(Stdio::null());
-    for name in ["HOHEIT_URL", "HOHEIT_TOKEN", "HOHEIT_DATA", "HOHEIT_API_KEY", "HOHEIT_DATABASE_URL", "HOHEIT_LOG"] {
-        command.env_remove(name);
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("HOHEIT_") || name.starts_with("OTEL_")) {
+            command.env_remove(name);
+        }
     }
     command
 }
