@@ -3,6 +3,7 @@
 //!
 //! Takes only a [`Routed`]. Whoever drops the future cancels the request: the connection closes and the engine sees it.
 
+use crate::dial::Dial;
 use crate::limits::Limits;
 use crate::meter::Report as UsageReport;
 use crate::refusal::Refusal;
@@ -13,9 +14,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::Deserialize;
 use serde_json::Value;
@@ -36,7 +35,7 @@ const ENGINE_ERROR_BYTES_MAX: usize = 64 << 10;
 /// Connections to engines, one pool per lane.
 #[derive(Clone)]
 pub struct EngineClient {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<Dial, Full<Bytes>>,
 }
 
 /// A whole answer, checked to be JSON.
@@ -88,20 +87,11 @@ impl Failure {
 }
 
 impl EngineClient {
-    pub fn new(limits: &Limits) -> Self {
-        let mut http = HttpConnector::new();
-        http.set_nodelay(true);
-        http.enforce_http(false);
-        http.set_connect_timeout(Some(limits.connect_timeout));
-        let https = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_webpki_roots()
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(http);
+    pub fn new(dial: Dial) -> Self {
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(Duration::from_secs(30))
             .pool_timer(TokioTimer::new())
-            .build(https);
+            .build(dial);
         EngineClient { client }
     }
 

@@ -8,6 +8,7 @@ use crate::metrics::Metrics;
 use crate::receipt::Chains;
 use crate::recover::{self, RecoverError};
 use crate::scope::ScopeId;
+use crate::shelf::Shelf;
 use crate::trace::Ended;
 use crate::view::{Moving, View, ViewError};
 use arc_swap::ArcSwap;
@@ -18,7 +19,6 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use store::Store;
 use store::tiles::TileFiles;
 use tokio::sync::{mpsc, watch};
 use types::{IncarnationId, MicroEur, Month, Snapshot};
@@ -29,7 +29,7 @@ pub struct Parts {
     pub name: String,
     pub journal_dir: PathBuf,
     pub journal: journal::Options,
-    pub store: Store,
+    pub store: Arc<dyn Shelf>,
     pub tiles: TileFiles,
     pub receipt_key: Arc<SigningKey>,
     /// Keys the hashes of API keys.
@@ -49,7 +49,7 @@ pub struct Gateway {
     pub(crate) kid: String,
     pub(crate) receipt_key: Arc<SigningKey>,
     pub(crate) pepper: aws_lc_rs::hmac::Key,
-    pub(crate) store: Store,
+    pub(crate) store: Arc<dyn Shelf>,
     pub(crate) tiles: TileFiles,
     pub(crate) clock: Arc<dyn Clock>,
     pub limits: Limits,
@@ -119,7 +119,7 @@ impl Gateway {
         if let Some(cut) = &recovered.cut {
             tracing::warn!(?cut, "the journal ended in an interrupted write; nobody had been told that it was kept");
         }
-        let open = recover::ship_and_find_open(&parts.store, recovered.records()).await?;
+        let open = recover::ship_and_find_open(&*parts.store, recovered.records()).await?;
         let month = now.month();
         let mut by_scope: HashMap<ScopeId, MicroEur> = HashMap::new();
         let mut add = |tenant, project, key, cost| {

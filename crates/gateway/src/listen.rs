@@ -8,6 +8,7 @@
 //! is cut off, and one that sends more of them than the limit gets 431.
 
 use crate::body::{BodyError, ForeignBody, Outgoing};
+use crate::dial::Dial;
 use crate::dispatch::EngineClient;
 use crate::gateway::Gateway;
 use crate::linger;
@@ -26,6 +27,7 @@ use std::net::TcpListener;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -57,7 +59,7 @@ pub fn start(
             gateway: gateway.clone(),
             control: control.clone(),
             fallback: fallback.clone(),
-            client: EngineClient::new(&gateway.limits),
+            client: EngineClient::new(Dial::tcp(&gateway.limits)),
         };
         let stopped = stopped.clone();
         let thread = std::thread::Builder::new().name(format!("lane-{lane}")).spawn(move || {
@@ -122,7 +124,29 @@ async fn accept(listener: TcpListener, shared: Shared, stopped: watch::Receiver<
     Ok(())
 }
 
-async fn connection(socket: tokio::net::TcpStream, shared: Shared, mut stopped: watch::Receiver<bool>) {
+async fn connection(socket: tokio::net::TcpStream, shared: Shared, stopped: watch::Receiver<bool>) {
+    let (lent, kept) = linger::lend(socket, shared.gateway.limits.write_stall_timeout);
+    serve(lent, &shared, stopped).await;
+    kept.close().await;
+}
+
+/// A lane without a thread and without sockets: serves the connections that it is given. For the simulation.
+#[derive(Clone)]
+pub struct Lane(Shared);
+
+impl Lane {
+    pub fn new(gateway: Arc<Gateway>, dial: Dial, control: tokio::runtime::Handle, fallback: Fallback) -> Self {
+        Lane(Shared { gateway, control, fallback, client: EngineClient::new(dial) })
+    }
+
+    /// Until either side ends the connection, or `stopped` and the request on it has its answer.
+    pub async fn serve(&self, socket: impl AsyncRead + AsyncWrite + Unpin, stopped: watch::Receiver<bool>) {
+        serve(socket, &self.0, stopped).await;
+    }
+}
+
+/// One connection, until it ends.
+async fn serve(socket: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared, mut stopped: watch::Receiver<bool>) {
     let limits = &shared.gateway.limits;
     let mut builder = http1::Builder::new();
     builder
@@ -132,26 +156,23 @@ async fn connection(socket: tokio::net::TcpStream, shared: Shared, mut stopped: 
         .max_buf_size(2 * limits.header_bytes_max)
         .max_headers(limits.headers_max);
     let service = service_fn(|request: Request<Incoming>| {
-        let shared = &shared;
         async move { Ok::<_, Infallible>(shared.answer(request).await) }
     });
-    let (lent, kept) = linger::lend(socket, limits.write_stall_timeout);
-    {
-        let connection = builder.serve_connection(TokioIo::new(lent), service);
-        tokio::pin!(connection);
-        let mut told = false;
-        loop {
-            tokio::select! {
-                // A client that breaks its own connection is no event worth a line.
-                _ = connection.as_mut() => break,
-                _ = stopped.wait_for(|stop| *stop), if !told => {
-                    told = true;
-                    connection.as_mut().graceful_shutdown();
-                }
+    let connection = builder.serve_connection(TokioIo::new(socket), service);
+    tokio::pin!(connection);
+    let mut told = false;
+    loop {
+        tokio::select! {
+            // In this order, so that the simulation knows it.
+            biased;
+            // A client that breaks its own connection is no event worth a line.
+            _ = connection.as_mut() => break,
+            _ = stopped.wait_for(|stop| *stop), if !told => {
+                told = true;
+                connection.as_mut().graceful_shutdown();
             }
         }
     }
-    kept.close().await;
 }
 
 impl Shared {

@@ -6,10 +6,11 @@
 
 use crate::record::{Intent, Record, UnknownRecord, decode};
 use crate::settle::cost;
+use crate::shelf::Shelf;
 use crate::ship::row;
 use journal::AppendError;
 use std::collections::BTreeMap;
-use store::{ShipError, Store};
+use store::ShipError;
 use types::{IncarnationId, Outcome, ReceiptClaims, ReceiptId, UnixMillis, Usage, UsageSource};
 
 /// Rows per statement batch: at about 2 KB a receipt, one megabyte.
@@ -37,7 +38,7 @@ pub struct OpenIntent {
 
 /// Ships all receipts of earlier boots and returns the intents that have none, in the order of their ids.
 pub async fn ship_and_find_open(
-    store: &Store,
+    store: &dyn Shelf,
     records: impl Iterator<Item = Result<journal::Record, journal::ReadError>>,
 ) -> Result<BTreeMap<ReceiptId, OpenIntent>, RecoverError> {
     let mut open = BTreeMap::new();

@@ -51,11 +51,13 @@ pub async fn run(gateway: Arc<Gateway>) {
     loop {
         // A read that is given up has taken nothing: the next one begins at the same place.
         let batch = tokio::select! {
-            batch = reader.next_batch(BATCH_MAX) => batch,
+            // In this order, so that the simulation knows it, and that a busy journal cannot starve the clock.
+            biased;
             _ = release.tick() => {
                 releases.turn(&gateway, &places).await;
                 continue;
             }
+            batch = reader.next_batch(BATCH_MAX) => batch,
         };
         let records = match batch {
             Ok(records) if records.is_empty() => return,

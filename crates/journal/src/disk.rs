@@ -27,6 +27,11 @@ pub trait Disk: Send + Sync {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Bytes that this process may still take from the file system.
     fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
+    /// Whether an operation may make its thread wait for hardware. A disk in memory says no: readers then read where they
+    /// are, and not on a thread whose order nobody knows.
+    fn waits(&self) -> bool {
+        true
+    }
 }
 
 /// An open file. Offsets are explicit; there is no cursor.

@@ -67,7 +67,7 @@ impl Journal {
     /// Verifies what is there, cuts an interrupted write, and begins a segment of its own. The caller holds the data
     /// folder's lock; `incarnation` is new at every start.
     pub fn open(dir: &Path, incarnation: [u8; 16], options: Options) -> Result<(Journal, Recovered), OpenError> {
-        let Options { segment_bytes, low_water_bytes, queue_bytes_max, disk, on_fatal } = options;
+        let Options { segment_bytes, low_water_bytes, queue_bytes_max, disk, on_fatal, crank } = options;
         if segment_bytes < SEGMENT_BYTES_MIN {
             return Err(OpenError::Option { name: "segment_bytes", value: segment_bytes, least: SEGMENT_BYTES_MIN });
         }
@@ -111,7 +111,13 @@ impl Journal {
             end: segment.end,
             tip: found.tip,
         };
-        let threads = start(writer, &on_fatal).during("start a thread for", &dir)?;
+        let threads = match crank {
+            Some(crank) => {
+                crank.hold(writer, on_fatal);
+                Vec::new()
+            }
+            None => start(writer, &on_fatal).during("start a thread for", &dir)?,
+        };
         let handle = Handle { shared, keeper, index, durable, disk, dir, threads: Mutex::new(threads) };
         Ok((Journal { handle: Arc::new(handle) }, recovered))
     }
@@ -196,13 +202,11 @@ fn start(mut writer: Writer, on_fatal: &OnFatal) -> io::Result<Vec<JoinHandle<()
         watched("keeper", &shared, &hook, || keeper.run());
         keeper.stop();
     })?;
-    let (shared, keeper, hook) = (Arc::clone(&writer.shared), Arc::clone(&writer.keeper), Arc::clone(on_fatal));
-    let stop = Arc::clone(&keeper);
+    let (shared, hook) = (Arc::clone(&writer.shared), Arc::clone(on_fatal));
+    let stop = Arc::clone(&writer.keeper);
     let writing = thread::Builder::new().name("journal-writer".to_owned()).spawn(move || {
         watched("writer", &shared, &hook, || writer.run());
-        shared.end();
-        keeper.stop();
-        writer.durable.send_modify(|_| {});
+        writer.end();
     });
     let writing = writing.inspect_err(|_| stop.stop())?;
     Ok(vec![writing, keeping])

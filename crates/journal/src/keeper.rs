@@ -5,6 +5,7 @@
 //! durable leaves records that were already shipped, and shipping is idempotent.
 
 use std::io;
+use std::mem;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -126,12 +127,33 @@ impl Keeper {
                 released.append(&mut desk.released);
                 (desk.prepared.is_none() && !desk.stop).then_some(desk.number_next)
             };
-            released = self.remove(released)?;
-            match number_wanted {
-                Some(number) if !self.prepare(number)? => self.has_space.store(false, Ordering::Relaxed),
-                _ => self.look(),
-            }
+            self.work_off(&mut released, number_wanted)?;
         }
+    }
+
+    /// What the thread does between two waits, for who has no thread.
+    pub(crate) fn turn(&self, released: &mut Vec<u64>) -> Result<(), Fatal> {
+        let number_wanted = {
+            let mut desk = lock(&self.desk);
+            released.append(&mut desk.released);
+            desk.prepared.is_none().then_some(desk.number_next)
+        };
+        self.work_off(released, number_wanted)
+    }
+
+    /// The next segment, if it is ready.
+    pub(crate) fn take_prepared(&self) -> Option<Prepared> {
+        lock(&self.desk).prepared.take()
+    }
+
+    /// Removes what was released, as far as it goes, and prepares the wanted segment.
+    fn work_off(&self, released: &mut Vec<u64>, number_wanted: Option<u64>) -> Result<(), Fatal> {
+        *released = self.remove(mem::take(released))?;
+        match number_wanted {
+            Some(number) if !self.prepare(number)? => self.has_space.store(false, Ordering::Relaxed),
+            _ => self.look(),
+        }
+        Ok(())
     }
 
     /// False: no room now.

@@ -21,6 +21,7 @@
 //! process (by default `abort`). The next start recovers. A disk that is merely full never gets there: space is taken
 //! ahead of need, [`Journal::has_space`] turns false first, and appends wait in the bounded queue.
 
+mod crank;
 mod disk;
 mod error;
 mod journal;
@@ -33,6 +34,7 @@ mod recovery;
 mod segment;
 mod writer;
 
+pub use crank::Crank;
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::{AppendError, CloseError, Fatal, OpenError, ReadError};
 pub use journal::Journal;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::crank::Crank;
 use crate::disk::{Disk, RealDisk};
 use crate::error::Fatal;
 
@@ -37,6 +38,8 @@ pub struct Options {
     pub disk: Arc<dyn Disk>,
     /// What ends the process when the disk failed. Default: `std::process::abort`.
     pub on_fatal: OnFatal,
+    /// Default: two threads of the journal's own. With a crank there are none: whoever turns it does their work.
+    pub crank: Option<Crank>,
 }
 
 impl Default for Options {
@@ -47,6 +50,7 @@ impl Default for Options {
             queue_bytes_max: QUEUE_BYTES_MAX,
             disk: Arc::new(RealDisk),
             on_fatal: Arc::new(|_| std::process::abort()),
+            crank: None,
         }
     }
 }

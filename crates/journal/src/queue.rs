@@ -168,6 +168,14 @@ impl Shared {
         Some(Batch { first_seq, records: mem::replace(&mut queue.records, emptied) })
     }
 
+    /// Takes what has gathered, if anything has; for who does not wait.
+    pub(crate) fn try_take(&self, done_bytes: usize) -> Option<Batch> {
+        let mut queue = lock(&self.queue);
+        queue.bytes -= done_bytes;
+        let first_seq = queue.seq_next - queue.records.len() as u64;
+        (!queue.records.is_empty()).then(|| Batch { first_seq, records: mem::take(&mut queue.records) })
+    }
+
     /// Everything up to `seq` is durable: tells those who wait, unless the journal has failed meanwhile.
     pub(crate) fn committed(&self, seq: u64, woken: &mut Vec<Waker>) {
         {

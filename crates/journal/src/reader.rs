@@ -127,10 +127,13 @@ impl Reader {
             self.durable.borrow_and_update();
             let (disk, dir, index, place) =
                 (Arc::clone(&self.disk), Arc::clone(&self.dir), Arc::clone(&self.index), self.place);
-            let task = tokio::task::spawn_blocking(move || read_on(&*disk, &dir, &index, place, max.max(1)));
-            let (records, place) = task
-                .await
-                .map_err(|error| ReadError::Io { path: self.dir.to_path_buf(), source: io::Error::other(error) })??;
+            let (records, place) = if disk.waits() {
+                let task = tokio::task::spawn_blocking(move || read_on(&*disk, &dir, &index, place, max.max(1)));
+                let ended = |error| ReadError::Io { path: self.dir.to_path_buf(), source: io::Error::other(error) };
+                task.await.map_err(ended)??
+            } else {
+                read_on(&*disk, &dir, &index, place, max.max(1))?
+            };
             self.place = place;
             if !records.is_empty() || ended {
                 return Ok(records);

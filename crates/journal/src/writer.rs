@@ -45,22 +45,13 @@ impl Writer {
         let mut woken: Vec<Waker> = Vec::new();
         let mut emptied: Vec<Bytes> = Vec::new();
         let mut done_bytes = 0;
+        let keeper = Arc::clone(&self.keeper);
         while let Some(Batch { first_seq, records }) = self.shared.take(done_bytes, emptied) {
             done_bytes = records.iter().map(|it| OVERHEAD_BYTES + it.len()).sum();
-            let mut written = 0;
-            while written < records.len() {
-                let seq = first_seq + written as u64;
-                let count = self.fits(&records[written..]);
-                if count == 0 {
-                    match self.keeper.next_segment() {
-                        Some(prepared) => self.rotate(prepared),
-                        // Closing, and the disk is full: what is left was never acknowledged.
-                        None => return Ok(()),
-                    }
-                    continue;
-                }
-                self.commit(seq, &records[written..written + count], &mut buffer, &mut woken)?;
-                written += count;
+            let written = self.write(first_seq, &records, &mut buffer, &mut woken, || Ok(keeper.next_segment()))?;
+            if written < records.len() {
+                // Closing, and the disk is full: what is left was never acknowledged.
+                return Ok(());
             }
             emptied = records;
         }
@@ -68,6 +59,39 @@ impl Writer {
             State::Failed => Ok(()),
             _ => self.trim(),
         }
+    }
+
+    /// Writes and syncs records, as far as there are segments for them; how many. Who waits for them is woken.
+    pub(crate) fn write(
+        &mut self,
+        first_seq: u64,
+        records: &[Bytes],
+        buffer: &mut Vec<u8>,
+        woken: &mut Vec<Waker>,
+        mut next_segment: impl FnMut() -> Result<Option<Prepared>, Fatal>,
+    ) -> Result<usize, Fatal> {
+        let mut written = 0;
+        while written < records.len() {
+            let seq = first_seq + written as u64;
+            let count = self.fits(&records[written..]);
+            if count == 0 {
+                match next_segment()? {
+                    Some(prepared) => self.rotate(prepared),
+                    None => break,
+                }
+                continue;
+            }
+            self.commit(seq, &records[written..written + count], buffer, woken)?;
+            written += count;
+        }
+        Ok(written)
+    }
+
+    /// The writer is done, whatever ended it: tells everybody who waits for it.
+    pub(crate) fn end(&self) {
+        self.shared.end();
+        self.keeper.stop();
+        self.durable.send_modify(|_| {});
     }
 
     /// How many records one write may take.
@@ -129,7 +153,7 @@ impl Writer {
     }
 
     /// Gives back what the active segment did not use.
-    fn trim(&self) -> Result<(), Fatal> {
+    pub(crate) fn trim(&self) -> Result<(), Fatal> {
         let trimmed = self.active.file.set_size(self.end).and_then(|()| self.active.file.sync_all());
         trimmed.map_err(|source| Fatal { operation: "trim", path: self.active.path.clone(), source })
     }

@@ -192,7 +192,7 @@ impl Setup {
             name: "test".to_owned(),
             journal_dir: journal_dir(&folder),
             journal: self.journal,
-            store: store.clone(),
+            store: Arc::new(store.clone()),
             tiles,
             receipt_key: Arc::new(SigningKey::from_seed(&[3; 32]).unwrap()),
             pepper: PEPPER,

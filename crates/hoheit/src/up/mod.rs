@@ -95,7 +95,7 @@ async fn serve(options: Options, folder: Folder, clock: Arc<SystemClock>) -> Res
         name: "gateway-1".to_owned(),
         journal_dir: folder.dir.join("journal"),
         journal: journal::Options { queue_bytes_max: JOURNAL_QUEUE_BYTES_MAX, ..Default::default() },
-        store: store.clone(),
+        store: Arc::new(store.clone()),
         tiles: tiles.clone(),
         receipt_key: receipt_key.clone(),
         pepper: folder.pepper,
