@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use store::tiles::TileFiles;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use types::{IncarnationId, MicroEur, Month, Snapshot};
 
 /// What the embedding program brings.
@@ -68,6 +68,8 @@ pub struct Gateway {
     pub(crate) fixed: AtomicU64,
     /// and how many of them are in the store.
     pub(crate) shipped: watch::Sender<u64>,
+    /// Somebody waits for shipping.
+    pub(crate) ship_now: Notify,
 }
 
 /// Money spent this month before this boot, by scope.
@@ -167,6 +169,7 @@ impl Gateway {
             forked: AtomicBool::new(false),
             fixed: AtomicU64::new(0),
             shipped: watch::Sender::new(0),
+            ship_now: Notify::new(),
         });
         if !unresolved.is_empty() {
             tracing::warn!(requests = unresolved.len(), "requests were open when the last boot ended: unresolved");
@@ -249,12 +252,14 @@ impl Gateway {
         if let Err(error) = self.journal.clone().close() {
             tracing::error!(%error, "the journal did not close cleanly");
         }
+        self.ship_now.notify_one();
     }
 
     /// Waits until every receipt that is fixed now is in the store.
     pub async fn wait_shipped(&self) {
         let target = self.fixed.load(Ordering::Acquire);
         let mut shipped = self.shipped.subscribe();
+        self.ship_now.notify_one();
         // The sender lives in self, so waiting can only end well.
         let _ = shipped.wait_for(|count| *count >= target).await;
     }

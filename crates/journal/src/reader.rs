@@ -17,8 +17,9 @@ use crate::queue::{Shared, State, lock};
 use crate::record::{Decoded, OVERHEAD_BYTES, claimed_size};
 use crate::segment::{self, HEADER_BYTES, Index, Segment};
 
-/// Bytes read at once: about 500 records of 464 bytes, 0.1 ms from the page cache.
-const READ_BYTES: usize = 256 << 10;
+/// Bytes read at once: about 2,000 records of 2 KB, 2 ms from the page cache with their checksums. No more is ever read
+/// than what is durable, so a quiet journal costs little.
+const READ_BYTES: usize = 4 << 20;
 
 /// Where a reader stands: in this segment at this byte. Segments before it are done.
 #[derive(Clone, Copy, Debug)]
