@@ -171,8 +171,12 @@ fn judge(
 }
 
 /// The receipt says which rules permitted, or which refused.
-fn policy_claim(verdict: &Verdict) -> (bool, Vec<String>) {
+fn policy_claim(verdict: &Verdict) -> (bool, Arc<[String]>) {
     let permit = !verdict.permitted.is_empty() && !verdict.only_abroad();
+    // One endpoint, as nearly always: its rules are sorted and shared.
+    if let ([(_, rules)], true) = (verdict.permitted.as_slice(), permit) {
+        return (permit, rules.clone());
+    }
     let mut rules: Vec<String> = if permit {
         verdict.permitted.iter().flat_map(|(_, rules)| rules.iter().cloned()).collect()
     } else {
@@ -180,7 +184,7 @@ fn policy_claim(verdict: &Verdict) -> (bool, Vec<String>) {
     };
     rules.sort_unstable();
     rules.dedup();
-    (permit, rules)
+    (permit, rules.into())
 }
 
 /// Residency has no fallback: where every replica stands outside the project's country the answer is a typed 503, since

@@ -14,6 +14,7 @@ use crate::view::{Moving, View, ViewError};
 use arc_swap::ArcSwap;
 use journal::Journal;
 use ledger::key::SigningKey;
+use ledger::receipt::EncodedHeader;
 use routing::RetryBudget;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -46,7 +47,7 @@ pub struct Gateway {
     pub(crate) journal: Journal,
     pub(crate) chains: Chains,
     pub(crate) incarnation: IncarnationId,
-    pub(crate) kid: String,
+    pub(crate) receipt_header: EncodedHeader,
     pub(crate) receipt_key: Arc<SigningKey>,
     pub(crate) pepper: aws_lc_rs::hmac::Key,
     pub(crate) store: Arc<dyn Shelf>,
@@ -152,7 +153,8 @@ impl Gateway {
             journal,
             chains: Chains::default(),
             incarnation,
-            kid: parts.receipt_key.kid(),
+            receipt_header: EncodedHeader::new(&parts.receipt_key.kid())
+                .expect("a header is three short texts: nothing in it can fail to serialise"),
             receipt_key: parts.receipt_key,
             pepper,
             store: parts.store,

@@ -54,7 +54,11 @@ pub fn start(
     let mut threads = Vec::with_capacity(lanes);
     for lane in 0..lanes.max(1) {
         let listener = listener.try_clone()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let journal = gateway.journal.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .on_thread_park(move || journal.end_turn())
+            .build()?;
         let shared = Shared {
             gateway: gateway.clone(),
             control: control.clone(),
@@ -63,9 +67,14 @@ pub fn start(
         };
         let stopped = stopped.clone();
         let thread = std::thread::Builder::new().name(format!("lane-{lane}")).spawn(move || {
+            journal::work_in_turns();
+            let journal = shared.gateway.journal.clone();
             if let Err(error) = runtime.block_on(accept(listener, shared, stopped)) {
                 tracing::error!(%error, lane, "a lane ended: it accepts no more connections");
             }
+            // What it drops leaves receipts.
+            drop(runtime);
+            journal.end_turn();
         })?;
         threads.push(thread);
     }

@@ -65,7 +65,9 @@ pub fn fix(gateway: &Gateway, room: Room, mut claims: ReceiptClaims) -> Appended
     claims.inc = gateway.incarnation;
     claims.seq = end.seq + 1;
     claims.prev = URL_SAFE_NO_PAD.encode(end.leaf.0);
-    let signing_input = ledger::receipt::signing_input(&gateway.kid, &claims)
+    let signing_input = gateway
+        .receipt_header
+        .signing_input(&claims)
         .expect("claims are plain data: nothing in them can fail to serialise");
     let leaf = ledger::receipt::leaf(signing_input.as_str());
     let record = encode_receipt(&FixedReceipt {
@@ -78,7 +80,7 @@ pub fn fix(gateway: &Gateway, room: Room, mut claims: ReceiptClaims) -> Appended
         received_at: claims.received_at,
         cost: claims.cost_micro_eur,
         outcome: claims.outcome,
-        signing_input: signing_input.as_str().to_owned(),
+        signing_input: signing_input.0,
     });
     let appended = gateway.journal.append_into(room, record);
     if appended.seq().is_none() {
@@ -133,10 +135,10 @@ pub struct Obligation {
     opening: [u8; 32],
     pub received_at: UnixMillis,
     operation: Operation,
-    pub model: String,
+    pub model: Arc<str>,
     pub class: DataClass,
-    pub policy: Option<(bool, Vec<String>)>,
-    pub served_by: Option<ServedBy>,
+    pub policy: Option<(bool, Arc<[String]>)>,
+    pub served_by: Option<Arc<ServedBy>>,
     pub request_commitment: Option<[u8; 32]>,
     answer: Option<aws_lc_rs::hmac::Context>,
     pub hold: Option<Hold>,
@@ -165,7 +167,7 @@ impl Obligation {
             key: key.clone(),
             received_at,
             operation,
-            model: String::new(),
+            model: view.no_model.clone(),
             class: key.project.class,
             policy: None,
             served_by: None,
@@ -182,7 +184,7 @@ impl Obligation {
     /// engine. None if the journal's queue has no room for new work: receipts go first.
     pub fn promise(&self) -> Option<Appended> {
         let price = self.hold.as_ref().map(|hold| hold.price().clone()).unwrap_or_else(|| types::snapshot::Price {
-            model: self.model.clone(),
+            model: self.model.to_string(),
             input: Default::default(),
             cached_input: Default::default(),
             output: Default::default(),
@@ -245,9 +247,9 @@ impl Obligation {
         let (permit, mut rules) = self.policy.clone().unwrap_or_default();
         if rules.len() > RECEIPT_RULES_MAX {
             let more = rules.len() - RECEIPT_RULES_MAX;
-            rules.truncate(RECEIPT_RULES_MAX);
             // No rule can be called so.
-            rules.push(format!("(and {more} more)"));
+            let rest = std::iter::once(format!("(and {more} more)"));
+            rules = rules.iter().take(RECEIPT_RULES_MAX).cloned().chain(rest).collect();
         }
         let ended_at = self.gateway.clock.now();
         ReceiptClaims {
@@ -257,12 +259,12 @@ impl Obligation {
             sub: self.key.tenant,
             project: self.key.project.id,
             key: self.key.key.id,
-            dialect: "openai".to_owned(),
-            operation: self.operation.as_str().to_owned(),
+            dialect: "openai".into(),
+            operation: self.operation.as_str().into(),
             model: self.model.clone(),
             served_by: self.served_by.clone(),
             data_class: self.class,
-            policy: PolicyClaim { digest: self.view.policy.digest().to_owned(), permit, rules },
+            policy: PolicyClaim { digest: self.view.policy_digest.clone(), permit, rules },
             usage,
             usage_source,
             price_book: self.view.price_book_digest.clone(),

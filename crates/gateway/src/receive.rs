@@ -7,7 +7,7 @@
 use crate::bodies::Share;
 use crate::fields::{Fields, Operation};
 use crate::gateway::Gateway;
-use crate::limits::{IDEMPOTENCY_KEY_BYTES_MAX, MODEL_NAME_BYTES_MAX};
+use crate::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use crate::receipt::Obligation;
 use crate::refusal::Refusal;
 use crate::scope::RateView;
@@ -124,8 +124,10 @@ async fn read(
     obligation.request_commitment =
         aws_lc_rs::hmac::sign(&obligation.key.commitment_key, &body.bytes).as_ref().try_into().ok();
     let fields = Fields::parse(operation, &body.bytes)?;
-    let known = obligation.view.model(&fields.model).is_some();
-    obligation.model = cut(if known { &fields.model } else { MODEL_UNKNOWN }, MODEL_NAME_BYTES_MAX).to_owned();
+    obligation.model = match obligation.view.model(&fields.model) {
+        Some(model) => model.name_in_receipts.clone(),
+        None => MODEL_UNKNOWN.into(),
+    };
     Ok((fields, body, idempotency_key))
 }
 
@@ -186,11 +188,6 @@ async fn collect(
     // Most bodies come in one piece and are never copied.
     let bytes = if more.is_empty() { first.unwrap_or_default() } else { more.freeze() };
     Ok(Held { bytes, _share: share })
-}
-
-/// The longest prefix of at most `limit` bytes that does not split a character.
-fn cut(text: &str, limit: usize) -> &str {
-    &text[..text.floor_char_boundary(limit)]
 }
 
 #[cfg(test)]

@@ -64,10 +64,35 @@ pub enum Record {
 #[error("a journal record has a form that this version does not know: it was written by another version of hoheit")]
 pub struct UnknownRecord;
 
+/// An intent of an ordinary request has 1.2 kB; one that is longer grows its buffer once.
+const INTENT_BYTES_USUAL: usize = 1_536;
+
 pub fn encode_intent(intent: &Intent) -> Bytes {
-    let mut bytes = vec![INTENT];
+    let mut bytes = Vec::with_capacity(INTENT_BYTES_USUAL);
+    bytes.push(INTENT);
+    bytes.extend_from_slice(&intent.draft.jti.0.to_be_bytes());
     serde_json::to_writer(&mut bytes, intent).expect("plain data into memory: nothing in it can fail to serialise");
     bytes.into()
+}
+
+/// What shipping has to know of a record, without reading more of it than that: it sees each one and keeps the receipts.
+pub enum Shipping {
+    Opens(ReceiptId),
+    Nothing,
+    Receipt(FixedReceipt),
+}
+
+pub fn decode_for_shipping(bytes: &[u8]) -> Result<Shipping, UnknownRecord> {
+    match bytes.split_first() {
+        Some((&INTENT, rest)) if rest.first() != Some(&b'{') && rest.len() > 16 => {
+            Ok(Shipping::Opens(ReceiptId(id_at(rest, 0))))
+        }
+        _ => Ok(match decode(bytes)? {
+            Record::Intent(intent) => Shipping::Opens(intent.draft.jti),
+            Record::Watermark(_) => Shipping::Nothing,
+            Record::Receipt(receipt) => Shipping::Receipt(receipt),
+        }),
+    }
 }
 
 pub fn encode_watermark(watermark: &Watermark) -> Bytes {
@@ -100,7 +125,17 @@ pub fn encode_receipt(receipt: &FixedReceipt) -> Bytes {
 
 pub fn decode(bytes: &[u8]) -> Result<Record, UnknownRecord> {
     match bytes.split_first() {
-        Some((&INTENT, rest)) => serde_json::from_slice(rest).map(Record::Intent).map_err(|_| UnknownRecord),
+        // As the first version wrote it, without the id in front; no id of this century begins with a brace.
+        Some((&INTENT, rest)) if rest.first() == Some(&b'{') => {
+            serde_json::from_slice(rest).map(Record::Intent).map_err(|_| UnknownRecord)
+        }
+        Some((&INTENT, rest)) if rest.len() > 16 => {
+            let intent: Intent = serde_json::from_slice(&rest[16..]).map_err(|_| UnknownRecord)?;
+            if intent.draft.jti.0 != id_at(rest, 0) {
+                return Err(UnknownRecord);
+            }
+            Ok(Record::Intent(Box::new(intent)))
+        }
         Some((&WATERMARK, rest)) if rest.len() == 48 => {
             let count = |at: usize| u64::from_be_bytes(rest[at..at + 8].try_into().unwrap_or_default());
             Ok(Record::Watermark(Watermark {

@@ -30,8 +30,8 @@ pub struct Routed {
     /// The request's, not the attempt's.
     pub(crate) deadline: Instant,
     metrics: Metrics,
-    served_by: ServedBy,
-    rules: Vec<String>,
+    served_by: Arc<ServedBy>,
+    rules: Arc<[String]>,
 }
 
 /// What was tried so far, before the first token.
@@ -50,7 +50,7 @@ impl Attempts {
         let gateway = admitted.obligation().gateway();
         let now = gateway.clock.monotonic_millis();
         let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + gateway.limits.total_timeout);
-        let candidates: Vec<(&Arc<EndpointEntry>, &Vec<String>, &Arc<Replica>)> = admitted
+        let candidates: Vec<(&Arc<EndpointEntry>, &Arc<[String]>, &Arc<Replica>)> = admitted
             .verdict()
             .permitted
             .iter()
@@ -85,7 +85,7 @@ impl Attempts {
             receipt: admitted.obligation().id,
             traceparent: admitted.obligation().trace.as_ref().and_then(|it| it.for_engine(admitted.obligation().id)),
             in_flight: replica.enter(),
-            served_by: served_by(entry, replica),
+            served_by: Arc::new(served_by(entry, replica)),
             rules: rules.clone(),
             replica: replica.clone(),
             deadline,

@@ -5,7 +5,7 @@
 //! released only when its receipts are in the store, a checkpoint covers them, and no open intent stands in it.
 
 use crate::gateway::Gateway;
-use crate::record::{FixedReceipt, Record, UnknownRecord, decode};
+use crate::record::{FixedReceipt, Shipping, UnknownRecord, decode_for_shipping};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -157,10 +157,10 @@ impl Places {
     fn read_all(&mut self, records: &[journal::Record]) -> Result<Vec<ShippedReceipt>, (u64, UnknownRecord)> {
         let mut rows = Vec::with_capacity(records.len());
         for record in records {
-            match decode(&record.payload).map_err(|error| (record.seq, error))? {
-                Record::Intent(intent) => self.open(intent.draft.jti),
-                Record::Watermark(_) => {}
-                Record::Receipt(receipt) => {
+            match decode_for_shipping(&record.payload).map_err(|error| (record.seq, error))? {
+                Shipping::Opens(id) => self.open(id),
+                Shipping::Nothing => {}
+                Shipping::Receipt(receipt) => {
                     self.close(receipt.id);
                     rows.push(row(receipt, record.seq));
                 }

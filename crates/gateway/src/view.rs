@@ -3,6 +3,7 @@
 //!
 //! What moves (scopes, replicas) is not in here but referenced from here, and survives the swap.
 
+use crate::limits::MODEL_NAME_BYTES_MAX;
 use crate::replica::{Replica, Replicas};
 use crate::scope::{Scope, ScopeId, Scopes};
 use policy::{Bundle, Decision, Question};
@@ -13,10 +14,13 @@ use types::{Country, DataClass, KeyId, MicroEur, Month, Snapshot, TenantId};
 
 pub struct View {
     pub version: u64,
-    pub site: String,
+    pub site: Arc<str>,
     pub policy: Bundle,
+    pub policy_digest: Arc<str>,
     pub price_book: types::snapshot::PriceBook,
-    pub price_book_digest: String,
+    pub price_book_digest: Arc<str>,
+    /// What a receipt says before the model is known.
+    pub no_model: Arc<str>,
     keys: HashMap<KeyId, Arc<KeyEntry>>,
     /// By name, sorted for `/v1/models`.
     models: std::collections::BTreeMap<String, ModelEntry>,
@@ -40,6 +44,8 @@ pub struct KeyEntry {
 pub struct ModelEntry {
     index: u32,
     pub name: String,
+    /// Cut to [`MODEL_NAME_BYTES_MAX`].
+    pub name_in_receipts: Arc<str>,
     pub endpoints: Vec<Arc<EndpointEntry>>,
 }
 
@@ -51,7 +57,7 @@ pub struct EndpointEntry {
 /// What policy says of one key, class and model: decided once per snapshot.
 pub struct Verdict {
     /// Endpoints that may serve it, each with the rules that permit.
-    pub permitted: Vec<(Arc<EndpointEntry>, Vec<String>)>,
+    pub permitted: Vec<(Arc<EndpointEntry>, Arc<[String]>)>,
     /// Why the others may not.
     pub refused: Vec<(Arc<EndpointEntry>, Decision)>,
 }
@@ -145,15 +151,22 @@ impl View {
             let replicas = replicas_by_endpoint.remove(&endpoint.id).unwrap_or_default();
             models
                 .entry(endpoint.model.clone())
-                .or_insert_with(|| ModelEntry { index, name: endpoint.model.clone(), endpoints: Vec::new() })
+                .or_insert_with(|| ModelEntry {
+                    index,
+                    name: endpoint.model.clone(),
+                    name_in_receipts: cut(&endpoint.model, MODEL_NAME_BYTES_MAX).into(),
+                    endpoints: Vec::new(),
+                })
                 .endpoints
                 .push(Arc::new(EndpointEntry { endpoint, replicas }));
         }
         Ok(View {
             version,
-            site: snapshot.site,
+            site: snapshot.site.into(),
+            policy_digest: policy.digest().into(),
             policy,
-            price_book_digest: metering::digest(&snapshot.price_book),
+            no_model: Arc::from(""),
+            price_book_digest: metering::digest(&snapshot.price_book).into(),
             price_book: snapshot.price_book,
             keys,
             models,
@@ -192,7 +205,7 @@ impl View {
         for entry in &model.endpoints {
             let decision = self.policy.decide(&question(key, class, key.project.country, &entry.endpoint));
             if decision.permit {
-                verdict.permitted.push((entry.clone(), decision.rules));
+                verdict.permitted.push((entry.clone(), decision.rules.into()));
             } else {
                 verdict.refused.push((entry.clone(), decision));
             }
@@ -230,4 +243,9 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
         *byte = u8::from_str_radix(&text[2 * place..2 * place + 2], 16).ok()?;
     }
     Some(bytes)
+}
+
+/// The longest prefix of at most `limit` bytes that does not split a character.
+fn cut(text: &str, limit: usize) -> &str {
+    &text[..text.floor_char_boundary(limit)]
 }

@@ -24,6 +24,11 @@ struct Hoheit {
     command: Command,
 }
 
+/// A request makes about a hundred small allocations and a few of some kilobytes; glibc tidies its lists at each of the
+/// latter (docs/performance.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve: gateway, control API, log and an embedded engine, all in one folder.

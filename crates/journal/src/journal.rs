@@ -148,6 +148,11 @@ impl Journal {
         self.handle.shared.append(payload, 2).ok()
     }
 
+    /// For a thread that works in turns ([`crate::work_in_turns`]): call before it waits for anything.
+    pub fn end_turn(&self) {
+        self.handle.shared.end_turn();
+    }
+
     /// The newest record of this incarnation that is durable; 0 before the first.
     pub fn durable_seq(&self) -> u64 {
         self.handle.shared.durable()

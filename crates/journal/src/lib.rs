@@ -39,7 +39,7 @@ pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::{AppendError, CloseError, Fatal, OpenError, ReadError};
 pub use journal::Journal;
 pub use options::{Options, QUEUE_BYTES_MAX, RECORD_BYTES_MAX, SEGMENT_BYTES};
-pub use queue::{Appended, Room};
+pub use queue::{Appended, Room, work_in_turns};
 pub use reader::{Reader, Records};
 pub use recovery::{Cut, Recovered};
 

@@ -5,6 +5,7 @@
 //! list, addressed by sequence number, so that a commit takes out everybody it covers at once and a future that is polled
 //! again finds its place without a search.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::mem;
@@ -17,6 +18,21 @@ use bytes::Bytes;
 
 use crate::error::AppendError;
 use crate::record::OVERHEAD_BYTES;
+
+/// Records that may wait for the end of a turn. The writer is woken at the latest with this many, so that a thread that is
+/// busy for long does not keep others waiting: 16 records are about 0.3 ms of a lane's work.
+const TURN_RECORDS_MAX: usize = 16;
+
+thread_local! {
+    static IN_TURNS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Says that this thread works in turns and calls [`crate::Journal::end_turn`] before it waits for anything: what it appends
+/// in one turn is committed together. Without this every append wakes the writer at once, which on a busy core means a
+/// change of threads and an `fdatasync` for nearly each record.
+pub fn work_in_turns() {
+    IN_TURNS.set(true);
+}
 
 /// Whether the journal still takes and acknowledges records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,12 +156,28 @@ impl Shared {
         queue.seq_next += 1;
         queue.bytes += bytes;
         queue.records.push(payload);
-        let wake = mem::take(&mut queue.writer_sleeps);
+        let wake = queue.writer_sleeps && (!IN_TURNS.get() || queue.records.len() >= TURN_RECORDS_MAX);
+        if wake {
+            queue.writer_sleeps = false;
+        }
         drop(queue);
         if wake {
             self.filled.notify_one();
         }
         Ok(Appended { outcome: Outcome::Waits { shared: Arc::clone(self), seq } })
+    }
+
+    /// Wakes the writer if records wait for it.
+    pub(crate) fn end_turn(&self) {
+        let mut queue = lock(&self.queue);
+        let wake = queue.writer_sleeps && !queue.records.is_empty();
+        if wake {
+            queue.writer_sleeps = false;
+        }
+        drop(queue);
+        if wake {
+            self.filled.notify_one();
+        }
     }
 
     /// Waits for records; nothing once the journal is closing and all are taken. `emptied` is given back for reuse.

@@ -11,6 +11,8 @@ use crate::{
     UnixMillis, Usage, UsageSource,
 };
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::sync::Arc;
 
 /// How a request ended. Every request of a known principal ends in exactly one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -56,11 +58,11 @@ impl Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyClaim {
     /// `sha256:<hex>` of the rule bundle that decided.
-    pub digest: String,
+    pub digest: Arc<str>,
     /// True if an endpoint was permitted. A request that never reached policy carries `false` and no rules.
     pub permit: bool,
     /// Names of the rules that decided, as `hoheit policy explain` prints them.
-    pub rules: Vec<String>,
+    pub rules: Arc<[String]>,
 }
 
 /// Where the request was served: facts of the endpoint at the time. Absent when nothing was dispatched.
@@ -81,11 +83,12 @@ pub struct ServedBy {
     pub attestation: String,
 }
 
-/// The claims, in wire order. 32-byte values are base64url without padding, digests `sha256:<hex>`.
+/// The claims, in wire order. What is the same for many requests is shared, not copied: a gateway writes thousands a second.
+/// 32-byte values are base64url without padding, digests `sha256:<hex>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceiptClaims {
     /// The site that issued it.
-    pub iss: String,
+    pub iss: Arc<str>,
     pub jti: ReceiptId,
     /// Seconds, as RFC 7519 asks; the exact times are in `received_at` and `ended_at`.
     pub iat: i64,
@@ -94,20 +97,20 @@ pub struct ReceiptClaims {
     pub project: ProjectId,
     pub key: KeyId,
     /// `openai`, `sonar`, `sap`.
-    pub dialect: String,
+    pub dialect: Cow<'static, str>,
     /// `chat.completions`, `completions`, `embeddings`.
-    pub operation: String,
+    pub operation: Cow<'static, str>,
     /// As asked for, cut to 128 bytes; `(unknown)` where there is no model of that name: what a caller writes there would
     /// otherwise stand in receipts for ever.
-    pub model: String,
+    pub model: Arc<str>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub served_by: Option<ServedBy>,
+    pub served_by: Option<Arc<ServedBy>>,
     pub data_class: DataClass,
     pub policy: PolicyClaim,
     pub usage: Usage,
     pub usage_source: UsageSource,
     /// `sha256:<hex>` of the price book that rates it.
-    pub price_book: String,
+    pub price_book: Arc<str>,
     /// What it cost, by that price book.
     pub cost_micro_eur: MicroEur,
     pub outcome: Outcome,

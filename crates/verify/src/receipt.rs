@@ -22,7 +22,7 @@ pub fn check(jwt: &Path, proof: Option<&Path>, jwks: &Path, keys: &LogKeys) -> a
     };
     let claims = &receipt.claims;
     let mut report = Report::default();
-    report.proved.push(Proved::Signed { receipt: claims.jti, site: claims.iss.clone(), tenant: claims.sub });
+    report.proved.push(Proved::Signed { receipt: claims.jti, site: claims.iss.to_string(), tenant: claims.sub });
     match (proof, proof_text) {
         (Some(path), Some(text)) => {
             let what = claims.jti.to_string();

@@ -262,7 +262,7 @@ fn claims(seq: u64) -> ReceiptClaims {
         model: "m".into(),
         served_by: None,
         data_class: DataClass::Internal,
-        policy: types::receipt::PolicyClaim { digest: "sha256:00".into(), permit: true, rules: vec![] },
+        policy: types::receipt::PolicyClaim { digest: "sha256:00".into(), permit: true, rules: [].into() },
         usage: Usage { input: 1, ..Usage::default() },
         usage_source: UsageSource::Engine,
         price_book: "sha256:00".into(),

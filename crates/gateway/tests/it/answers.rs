@@ -96,7 +96,7 @@ async fn completions_embeddings_and_models() {
     assert_eq!(world.get("/v1/models/scripted", KEY).await.json()["id"], MODEL);
     assert_eq!(world.get("/v1/models/unknown", KEY).await.status, 404);
     let receipts = world.receipts().await;
-    let operations: Vec<_> = receipts.iter().map(|receipt| receipt.operation.as_str()).collect();
+    let operations: Vec<_> = receipts.iter().map(|receipt| &*receipt.operation).collect();
     assert_eq!(operations, ["completions", "embeddings"]);
 }
 

@@ -109,7 +109,7 @@ async fn no_refusal_before_its_receipt_is_durable() {
     assert_eq!(World::read(call.await.unwrap().unwrap()).await.status, 404);
     let receipts = world.receipts().await;
     // What a caller writes into the model's place does not stand in a receipt for ever.
-    assert_eq!((receipts[0].model.as_str(), receipts[0].code), ("(unknown)", Some(Code::ModelNotFound)));
+    assert_eq!((&*receipts[0].model, receipts[0].code), ("(unknown)", Some(Code::ModelNotFound)));
 }
 
 #[tokio::test]
