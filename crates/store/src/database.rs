@@ -70,7 +70,7 @@ value_from! {
     MicroEur => Int(v) Some(v.0);
     Option<MicroEur> => Int(v) v.map(|v| v.0);
     bool => Bool(v) v;
-    &[u8; 32] => Bytes(v) v.to_vec();
+    Vec<u8> => Bytes(v) v;
 }
 
 macro_rules! value_from_id {
@@ -203,7 +203,12 @@ impl Session {
 impl Row {
     /// Reads the columns from left to right.
     pub(crate) fn columns(&self) -> Columns<'_> {
-        Columns { row: self, next: 0 }
+        self.columns_from(0)
+    }
+
+    /// The same from a later one on.
+    pub(crate) fn columns_from(&self, next: usize) -> Columns<'_> {
+        Columns { row: self, next }
     }
 }
 

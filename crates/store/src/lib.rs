@@ -24,12 +24,14 @@ mod prices;
 mod projects;
 mod receipts;
 mod rules;
+mod run;
 mod ship;
 mod snapshot;
 mod statements;
 mod tenants;
 pub mod tiles;
 mod tokens;
+mod upgrade;
 
 pub use error::StoreError;
 pub use log::SealError;

@@ -1,5 +1,5 @@
 //! The log's head. A receipt's `ord` is its leaf index, given without gaps when it is shipped, so what is sealed is the
-//! rows below the head's size, and sealing moves one number and one text, however many leaves they cover.
+//! places below the head's size, and sealing moves one number and one text, however many leaves they cover.
 //!
 //! The sealer's steps: read the unsealed, write tiles, `seal` here, publish the checkpoint. If it crashes before `seal`,
 //! the next run reads the same leaves in the same order and writes the same tiles; after `seal`, it publishes the
@@ -11,15 +11,17 @@ use crate::{Store, StoreError};
 use types::IncarnationId;
 
 statements! {
-    UNSEALED = "SELECT ord, leaf FROM receipts WHERE ord >= (SELECT size FROM tree_head WHERE id = 1)
-                ORDER BY ord LIMIT $1";
+    /// A run has 256 receipts at most ([`crate::run::RECEIPTS_MAX`]), so one that reaches beyond the head's size begins less than that before it.
+    UNSEALED = "SELECT r.first_ord, r.leaves, h.size FROM tree_head AS h CROSS JOIN receipt_runs AS r
+                WHERE h.id = 1 AND r.first_ord > h.size - 256 AND r.last_ord >= h.size AND r.first_ord < h.size + $1
+                ORDER BY r.first_ord";
     HEAD = "SELECT size, checkpoint FROM tree_head WHERE id = 1";
     SEAL = "UPDATE tree_head SET size = $2, checkpoint = $3 WHERE id = 1 AND size = $1
             AND $2 <= (SELECT value FROM counters WHERE name = 'leaves')";
-    /// The inner LIMIT keeps both planners on the primary key, and so on the few rows that are not sealed.
-    OPEN_UNTIL = "SELECT COUNT(*) FROM (SELECT inc, journal_seq FROM receipts
-                  WHERE ord >= (SELECT size FROM tree_head WHERE id = 1) ORDER BY ord LIMIT 9000000000000000000) AS open
-                  WHERE inc = $1 AND journal_seq <= $2";
+    OPEN_UNTIL = "SELECT r.tenant, r.project, r.inc, r.leaves, r.rows, r.first_ord, h.size
+                  FROM tree_head AS h CROSS JOIN receipt_runs AS r
+                  WHERE h.id = 1 AND r.first_ord > h.size - 256 AND r.last_ord >= h.size
+                  AND r.inc = $1 AND r.first_journal <= $2 ORDER BY r.first_ord LIMIT 2";
 }
 
 /// Why a seal did not happen; the head is as it was.
@@ -38,13 +40,15 @@ pub enum SealError {
 impl Store {
     /// Places and leaves that no checkpoint covers yet, in log order from the head's size on.
     pub async fn unsealed(&self, limit: u32) -> Result<Vec<(u64, [u8; 32])>, StoreError> {
-        let rows = self.database.rows(UNSEALED, values![limit]).await?;
-        rows.iter()
-            .map(|row| {
-                let mut c = row.columns();
-                Ok((c.count()?, c.hash()?))
-            })
-            .collect()
+        let mut unsealed = Vec::new();
+        for row in self.database.rows(UNSEALED, values![limit]).await? {
+            let mut c = row.columns();
+            let (first_ord, leaves, size) = (c.count()?, c.bytes()?, c.count()?);
+            let places = leaves.as_chunks::<32>().0.iter().zip(first_ord..);
+            unsealed.extend(places.filter(|(_, ord)| *ord >= size).map(|(leaf, ord)| (ord, *leaf)));
+        }
+        unsealed.truncate(limit as usize);
+        Ok(unsealed)
     }
 
     /// Makes `checkpoint` the head over the places `ords`, which are `from_size..new_size`. An equal size replaces the
@@ -76,8 +80,18 @@ impl Store {
     /// receipts that were not shipped: the gateway knows those.
     pub async fn sealed_through(&self, inc: IncarnationId, journal_seq: u64) -> Result<bool, StoreError> {
         let until = int(journal_seq, "the journal's sequence")?;
-        let rows = self.database.rows(OPEN_UNTIL, values![inc, until]).await?;
-        let row = rows.first().ok_or_else(|| StoreError::Corrupt { what: "a count is missing".to_owned() })?;
-        Ok(row.columns().count()? == 0)
+        for row in self.database.rows(OPEN_UNTIL, values![inc, until]).await? {
+            // The first may be sealed in part; what counts is whether the rest of it is.
+            let receipts = crate::ship::decoded(row.columns())?;
+            let mut c = row.columns_from(5);
+            let (first_ord, size) = (c.count()?, c.count()?);
+            let open = receipts.iter().zip(first_ord..).filter(|(_, ord)| *ord >= size);
+            if open.into_iter().any(|(receipt, _)| receipt.journal_seq <= journal_seq) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
+
+const _: () = assert!(crate::run::RECEIPTS_MAX == 256, "the statements above say so");

@@ -58,6 +58,7 @@ impl Store {
             Database::Postgres(pool) => MIGRATIONS.run(pool).await,
         }
         .map_err(migration_error)?;
+        crate::upgrade::move_receipts(&database).await?;
         Ok(Store { database })
     }
 }

@@ -4,58 +4,37 @@
 //! A receipt has three places: (incarnation, journal sequence), its id, and (tenant, incarnation, chain sequence). Each is
 //! unique, in the batch and in the store.
 //!
-//! Order. The batch takes the lock of the counter of leaves first, so batches run one after the other, and new rows get
-//! the next places in the log without a gap. What is looked up under that lock cannot change before the commit, hence
-//! plain INSERTs: a uniqueness error here is a fork and nothing else.
+//! Order. The batch takes the lock of the counter of leaves first, so batches run one after the other, and new receipts get
+//! the next places in the log without a gap: those of one project and boot side by side, as [`crate::run`]s. What is looked
+//! up under that lock cannot change before the commit: the runs whose spans of journal or chain places meet the batch's
+//! (none, unless something is shipped again), and those with ids of the same seconds.
 //!
 //! If we crash here, the batch is wholly in or wholly out, and the gateway ships it again.
 
-use crate::database::{Columns, Session, Value, int, values};
+use crate::database::{Columns, Session, int, values};
+use crate::run::{self, Owner};
 use crate::statements::statements;
 use crate::{Store, StoreError};
-use std::collections::HashMap;
-use std::fmt::Write as _;
-use std::sync::LazyLock;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use types::{IncarnationId, KeyId, MicroEur, Month, ProjectId, ReceiptId, TenantId, UnixMillis};
 
 statements! {
     /// Locks the counter's row on PostgreSQL; SQLite's transaction holds its lock already.
     LOCK_LEAVES = "UPDATE counters SET value = value WHERE name = 'leaves' RETURNING value";
     MOVE_LEAVES = "UPDATE counters SET value = $1 WHERE name = 'leaves'";
-    STORED = "SELECT id, tenant, inc, journal_seq, chain_seq, cost, leaf FROM receipts
-              WHERE inc = $1 AND journal_seq >= $2 AND journal_seq <= $3";
-    AT_PLACE = "SELECT id, tenant, inc, journal_seq, chain_seq, cost, leaf FROM receipts
-                WHERE id = $1 OR (inc = $2 AND journal_seq = $3) OR (tenant = $4 AND inc = $2 AND chain_seq = $5)
-                LIMIT 1";
+    BY_JOURNAL = "SELECT first_ord FROM receipt_runs WHERE inc = $1 AND last_journal >= $2 AND first_journal <= $3";
+    BY_CHAIN = "SELECT first_ord FROM receipt_runs
+                WHERE tenant = $1 AND inc = $2 AND last_chain >= $3 AND first_chain <= $4";
+    BY_SECOND = "SELECT r.first_ord, r.ids FROM receipt_seconds AS s
+                 JOIN receipt_runs AS r ON r.first_ord = s.first_ord WHERE s.second = $1";
+    RUN = "SELECT tenant, project, inc, leaves, rows FROM receipt_runs WHERE first_ord = $1";
+    INSERT_RUN = "INSERT INTO receipt_runs (first_ord, last_ord, tenant, project, inc, first_journal, last_journal,
+                  first_chain, last_chain, ids, leaves, rows)
+                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+    INSERT_SECOND = "INSERT INTO receipt_seconds (second, first_ord) VALUES ($1, $2)";
+    INSERT_COST = "INSERT INTO receipt_costs (month, tenant, project, key, cost, first_ord)
+                   VALUES ($1, $2, $3, $4, $5, $6)";
     BEGIN_INCARNATION = "INSERT INTO incarnations (id, gateway, begun_at) VALUES ($1, $2, $3)";
-}
-
-const COLUMNS: &str = "ord, id, tenant, project, key, inc, journal_seq, chain_seq, received_at, month, cost, outcome, \
-                       signing_input, leaf";
-const COLUMN_COUNT: usize = 14;
-
-/// Rows per INSERT, largest first. Three fixed sizes keep the prepared statements few. SQLite finds a parameter's name by
-/// walking the list of all of them, so the cost grows with the square: 32 x 14 = 448 parameters are 100,000 steps, 0.1 ms.
-const ROWS: [usize; 3] = [32, 8, 1];
-
-static INSERTS: LazyLock<[&'static str; 3]> = LazyLock::new(|| ROWS.map(insert_statement));
-
-/// Built once per size and kept for the life of the process.
-fn insert_statement(rows: usize) -> &'static str {
-    let mut sql = format!("INSERT INTO receipts ({COLUMNS}) VALUES ");
-    for row in 0..rows {
-        sql.push_str(if row == 0 { "(" } else { ", (" });
-        for column in 1..=COLUMN_COUNT {
-            let comma = if column == 1 { "" } else { ", " };
-            write!(sql, "{comma}${}", row * COLUMN_COUNT + column).expect("writing to a String cannot fail");
-        }
-        sql.push(')');
-    }
-    sql.leak()
-}
-
-pub(crate) fn insert_statements() -> [&'static str; 3] {
-    *INSERTS
 }
 
 /// A receipt as a gateway ships it. The signing input was fixed when it was journalled and is stored as it is.
@@ -128,38 +107,6 @@ impl ShippedReceipt {
         let Self { id, tenant, inc, journal_seq, chain_seq, cost, leaf, .. } = *self;
         Claim { id, tenant, inc, journal_seq, chain_seq, cost, leaf }
     }
-
-    fn values(&self, ord: u64, into: &mut Vec<Value>) -> Result<(), StoreError> {
-        into.extend(values![
-            int(ord, "the place in the log")?,
-            self.id,
-            self.tenant,
-            self.project,
-            self.key,
-            self.inc,
-            int(self.journal_seq, "the journal's sequence")?,
-            int(self.chain_seq, "the chain's sequence")?,
-            self.received_at,
-            self.month.to_string(),
-            self.cost,
-            &self.outcome,
-            &self.signing_input,
-            &self.leaf,
-        ]);
-        Ok(())
-    }
-}
-
-fn claim(mut c: Columns<'_>) -> Result<Claim, StoreError> {
-    Ok(Claim {
-        id: c.parsed()?,
-        tenant: c.parsed()?,
-        inc: c.parsed()?,
-        journal_seq: c.count()?,
-        chain_seq: c.count()?,
-        cost: MicroEur(c.int()?),
-        leaf: c.hash()?,
-    })
 }
 
 /// The batch without its repetitions, in its order; refuses a batch that contradicts itself.
@@ -203,80 +150,122 @@ impl Store {
         if new.is_empty() {
             return Ok(0);
         }
-        match insert(&mut session, &new, next).await {
-            Ok(()) => {}
-            Err(StoreError::Conflict { .. }) => {
-                drop(session);
-                return Err(self.blame(&new).await);
-            }
-            Err(other) => return Err(other.into()),
-        }
+        insert(&mut session, &new, next).await?;
         let taken = new.len() as u64;
         session.run(MOVE_LEAVES, values![int(next + taken, "the number of receipts")?]).await?;
         session.commit().await?;
         Ok(taken)
     }
-
-    /// Finds the receipt that a refused batch collided with.
-    async fn blame(&self, rows: &[&ShippedReceipt]) -> ShipError {
-        for row in rows {
-            let place = async {
-                let (journal_seq, chain_seq) = (int(row.journal_seq, "sequence")?, int(row.chain_seq, "sequence")?);
-                let values = values![row.id, row.inc, journal_seq, row.tenant, chain_seq];
-                let found = self.database.rows(AT_PLACE, values).await?;
-                found.first().map(|found| claim(found.columns())).transpose()
-            };
-            match place.await {
-                Ok(Some(known)) if known != row.claim() => return ShipError::fork(ForkAt::Store, known, row.claim()),
-                Ok(_) => {}
-                Err(error) => return error.into(),
-            }
-        }
-        StoreError::Conflict { what: "a receipt at one of these places" }.into()
-    }
 }
 
-/// The receipts that are not here yet. Refuses one whose place in its journal is taken by another.
+/// The receipts that are not here yet. Refuses one of whose places another has one.
 async fn unknown<'a>(
     session: &mut Session,
     rows: Vec<&'a ShippedReceipt>,
 ) -> Result<Vec<&'a ShippedReceipt>, ShipError> {
-    let mut spans: HashMap<IncarnationId, (u64, u64)> = HashMap::new();
-    for row in &rows {
-        let span = spans.entry(row.inc).or_insert((row.journal_seq, row.journal_seq));
-        *span = (span.0.min(row.journal_seq), span.1.max(row.journal_seq));
+    let stored = near(session, &rows).await?;
+    if stored.is_empty() {
+        return Ok(rows);
     }
-    let mut stored = HashMap::new();
-    for (inc, (first, last)) in spans {
-        let span = values![inc, int(first, "the journal's sequence")?, int(last, "the journal's sequence")?];
-        for row in session.rows(STORED, span).await? {
-            let claim = claim(row.columns())?;
-            stored.insert((claim.inc, claim.journal_seq), claim);
-        }
+    let (mut by_id, mut by_journal, mut by_chain) = (HashMap::new(), HashMap::new(), HashMap::new());
+    for row in &stored {
+        by_id.insert(row.id, row);
+        by_journal.insert((row.inc, row.journal_seq), row);
+        by_chain.insert((row.tenant, row.inc, row.chain_seq), row);
     }
     let mut new = Vec::with_capacity(rows.len());
     for row in rows {
-        match stored.remove(&(row.inc, row.journal_seq)) {
-            None => new.push(row),
-            Some(known) if known == row.claim() => {}
-            Some(known) => return Err(ShipError::fork(ForkAt::Store, known, row.claim())),
+        let met = [
+            by_journal.get(&(row.inc, row.journal_seq)),
+            by_id.get(&row.id),
+            by_chain.get(&(row.tenant, row.inc, row.chain_seq)),
+        ];
+        match met.into_iter().flatten().find(|known| known.claim() != row.claim()) {
+            Some(known) => return Err(ShipError::fork(ForkAt::Store, known.claim(), row.claim())),
+            None if met.iter().all(Option::is_none) => new.push(row),
+            None => {}
         }
     }
     Ok(new)
 }
 
-async fn insert(session: &mut Session, rows: &[&ShippedReceipt], first: u64) -> Result<(), StoreError> {
-    let (mut rest, mut ord) = (rows, first);
-    for (size, sql) in ROWS.into_iter().zip(insert_statements()) {
-        while rest.len() >= size {
-            let (part, after) = rest.split_at(size);
-            let mut values = Vec::with_capacity(size * COLUMN_COUNT);
-            for row in part {
-                row.values(ord, &mut values)?;
-                ord += 1;
+/// Every stored receipt that could have a place of one of these.
+async fn near(session: &mut Session, rows: &[&ShippedReceipt]) -> Result<Vec<ShippedReceipt>, StoreError> {
+    let mut journals: BTreeMap<IncarnationId, (u64, u64)> = BTreeMap::new();
+    let mut chains: BTreeMap<(TenantId, IncarnationId), (u64, u64)> = BTreeMap::new();
+    let widen = |span: &mut (u64, u64), place: u64| *span = (span.0.min(place), span.1.max(place));
+    for row in rows {
+        widen(journals.entry(row.inc).or_insert((row.journal_seq, row.journal_seq)), row.journal_seq);
+        widen(chains.entry((row.tenant, row.inc)).or_insert((row.chain_seq, row.chain_seq)), row.chain_seq);
+    }
+    let mut runs = HashSet::new();
+    for (inc, (first, last)) in journals {
+        let span = values![inc, int(first, "the journal's sequence")?, int(last, "the journal's sequence")?];
+        for row in session.rows(BY_JOURNAL, span).await? {
+            runs.insert(row.columns().int()?);
+        }
+    }
+    for ((tenant, inc), (first, last)) in chains {
+        let span = values![tenant, inc, int(first, "the chain's sequence")?, int(last, "the chain's sequence")?];
+        for row in session.rows(BY_CHAIN, span).await? {
+            runs.insert(row.columns().int()?);
+        }
+    }
+    let ours: HashSet<[u8; 16]> = rows.iter().map(|row| row.id.0.to_be_bytes()).collect();
+    for second in run::seconds(rows) {
+        for row in session.rows(BY_SECOND, values![second]).await? {
+            let mut c = row.columns();
+            let (first_ord, ids) = (c.int()?, c.bytes()?);
+            if ids.as_chunks::<16>().0.iter().any(|id| ours.contains(id)) {
+                runs.insert(first_ord);
             }
-            session.run(sql, values).await?;
-            rest = after;
+        }
+    }
+    let mut stored = Vec::new();
+    for first_ord in runs {
+        for row in session.rows(RUN, values![first_ord]).await? {
+            stored.extend(decoded(row.columns())?);
+        }
+    }
+    Ok(stored)
+}
+
+/// From the columns tenant, project, inc, leaves, rows.
+pub(crate) fn decoded(mut c: Columns<'_>) -> Result<Vec<ShippedReceipt>, StoreError> {
+    let owner = Owner { tenant: c.parsed()?, project: c.parsed()?, inc: c.parsed()? };
+    let (leaves, rows) = (c.bytes()?, c.bytes()?);
+    run::decode(owner, &rows, &leaves)
+}
+
+/// Writes receipts at the places from `next` on; the caller moves the counter.
+pub(crate) async fn insert(session: &mut Session, rows: &[&ShippedReceipt], next: u64) -> Result<(), StoreError> {
+    let mut next = int(next, "the place in the log")?;
+    for (owner, rows) in run::gather(rows) {
+        let (first_ord, last_ord) = (next, next + rows.len() as i64 - 1);
+        next = last_ord + 1;
+        let (first_journal, last_journal) = run::span(&rows, |row| row.journal_seq);
+        let (first_chain, last_chain) = run::span(&rows, |row| row.chain_seq);
+        let values = values![
+            first_ord,
+            last_ord,
+            owner.tenant,
+            owner.project,
+            owner.inc,
+            int(first_journal, "the journal's sequence")?,
+            int(last_journal, "the journal's sequence")?,
+            int(first_chain, "the chain's sequence")?,
+            int(last_chain, "the chain's sequence")?,
+            run::ids(&rows),
+            run::leaves(&rows),
+            run::encode(&rows),
+        ];
+        session.run(INSERT_RUN, values).await?;
+        for second in run::seconds(&rows) {
+            session.run(INSERT_SECOND, values![second, first_ord]).await?;
+        }
+        for ((month, key), cost) in run::costs(&rows) {
+            let values = values![month.to_string(), owner.tenant, owner.project, key, cost, first_ord];
+            session.run(INSERT_COST, values).await?;
         }
     }
     Ok(())

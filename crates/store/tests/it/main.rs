@@ -82,6 +82,7 @@ suite! {
     sealing::sealed_through_waits_for_the_checkpoint,
     sealing::a_crash_between_the_steps_leaves_one_log,
     upgrades::opening_again_keeps_everything,
+    upgrades::receipts_of_the_first_version_move_into_runs,
     upgrades::a_newer_schema_is_refused,
     upgrades::a_changed_migration_is_refused,
 }

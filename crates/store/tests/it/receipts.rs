@@ -71,6 +71,11 @@ pub async fn another_receipt_for_a_place_is_a_fork(bed: &Bed) {
         row.id = ReceiptId(5);
     });
     forks(&store, &known, chain, "same chain place").await;
+    let journal = change(|row| {
+        row.tenant = TenantId(2);
+        row.id = ReceiptId(5);
+    });
+    forks(&store, &known, journal, "same journal place, of another tenant").await;
     forks(&store, &known, change(|row| row.inc = IncarnationId(2)), "same id, other boot").await;
     // The same chain place in another boot or of another tenant is another place.
     let mut other = receipt(2, 1);
@@ -98,13 +103,13 @@ pub async fn a_batch_that_contradicts_itself_is_a_fork(bed: &Bed) {
 
 pub async fn large_batches_keep_their_order(bed: &Bed) {
     let store = bed.open().await;
-    // 4 x 32 + 3 x 8 + 5 x 1: every size of INSERT.
-    let rows: Vec<_> = (1..=157).map(|n| receipt(1, n)).collect();
-    assert_eq!(store.ship(&rows).await.unwrap(), 157);
+    // Two full runs and one receipt.
+    let rows: Vec<_> = (1..=513).map(|n| receipt(1, n)).collect();
+    assert_eq!(store.ship(&rows).await.unwrap(), 513);
     let unsealed = store.unsealed(1_000).await.unwrap();
     assert_eq!(unsealed, rows.iter().enumerate().map(|(n, row)| (n as u64, row.leaf)).collect::<Vec<_>>());
     assert_eq!(store.unsealed(10).await.unwrap(), unsealed[..10]);
-    assert_eq!(store.receipt(rows[156].id).await.unwrap(), Some(stored(&rows[156], None)));
+    assert_eq!(store.receipt(rows[512].id).await.unwrap(), Some(stored(&rows[512], None)));
 }
 
 pub async fn receipts_are_paged_by_tenant(bed: &Bed) {
@@ -124,13 +129,12 @@ pub async fn receipts_are_paged_by_tenant(bed: &Bed) {
         filter.after = Some(last.id);
         read.extend(page);
     }
-    // Shipped backwards: read so, or a receipt that arrives late would be on a page that was read already.
-    let expect: Vec<_> = rows
-        .iter()
-        .rev()
-        .filter(|row| row.tenant == TenantId(1))
-        .map(|row| stored(row, (row.chain_seq >= 8).then(|| 9 - row.chain_seq)))
-        .collect();
+    // Shipped backwards: read so, or a receipt that arrives late would be on a page that was read already. Of one batch
+    // those of a project are side by side.
+    let mut arrived: Vec<_> = rows.iter().rev().filter(|row| row.tenant == TenantId(1)).collect();
+    arrived.sort_by_key(|row| row.project);
+    let expect: Vec<_> =
+        arrived.iter().map(|row| stored(row, (row.chain_seq >= 8).then(|| 9 - row.chain_seq))).collect();
     assert_eq!(read, expect);
     // Who reads on gets what arrived since, though its id is older.
     let mut late = receipt(1, 10);
