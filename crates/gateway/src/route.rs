@@ -34,6 +34,9 @@ pub struct Routed {
     rules: Arc<[String]>,
 }
 
+/// A replica, the endpoint that it is of, and the rules that permit it.
+type Candidate<'a> = (&'a Arc<EndpointEntry>, &'a Arc<[String]>, &'a Arc<Replica>);
+
 /// What was tried so far, before the first token.
 #[derive(Default)]
 pub struct Attempts {
@@ -50,7 +53,7 @@ impl Attempts {
         let gateway = admitted.obligation().gateway();
         let now = gateway.clock.monotonic_millis();
         let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + gateway.limits.total_timeout);
-        let candidates: Vec<(&Arc<EndpointEntry>, &Arc<[String]>, &Arc<Replica>)> = admitted
+        let candidates: Vec<Candidate<'_>> = admitted
             .verdict()
             .permitted
             .iter()

@@ -42,7 +42,7 @@ fn attributes(ended: &Ended) -> Vec<Value> {
     let mut attributes = vec![
         text("gen_ai.operation.name", operation(&claims.operation)),
         text("gen_ai.provider.name", provider),
-        text("gen_ai.request.model", &claims.model),
+        text("gen_ai.request.model", &*claims.model),
         number("gen_ai.usage.input_tokens", usage.input),
         number("gen_ai.usage.output_tokens", usage.output),
         number("gen_ai.usage.cache_read.input_tokens", usage.cached),
