@@ -77,9 +77,24 @@ pub fn place_of(event: &[u8], raw: &RawValue) -> Range<usize> {
     start..start + raw.get().len()
 }
 
-/// The whole member around a value: `"usage":` before it and one comma on one side.
+/// Where the name of the member begins whose value begins here, in an object that was parsed. However the name is written:
+/// `us\u0061ge` is one too.
+fn name_before(event: &[u8], value: usize) -> usize {
+    let close = memchr::memrchr(b'"', &event[..value]).unwrap_or(0);
+    let mut open = close;
+    while let Some(quote) = memchr::memrchr(b'"', &event[..open]) {
+        open = quote;
+        // A quote behind an odd number of backslashes belongs to the name.
+        if event[..quote].iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 0 {
+            break;
+        }
+    }
+    open
+}
+
+/// The whole member around a value: its name before it and one comma on one side.
 pub fn member_range(event: &[u8], value: Range<usize>) -> Range<usize> {
-    let name = memchr::memmem::rfind(&event[..value.start], b"\"usage\"").unwrap_or(value.start);
+    let name = name_before(event, value.start);
     let before = event[..name].iter().rposition(|byte| !byte.is_ascii_whitespace());
     if let Some(at) = before.filter(|&at| event[at] == b',') {
         return at..value.end;

@@ -31,6 +31,8 @@ mod edit;
 mod fields;
 mod gateway;
 mod gauges;
+#[cfg(any(test, fuzzing))]
+pub mod hostile;
 mod idempotency;
 pub mod limits;
 mod linger;

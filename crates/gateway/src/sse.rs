@@ -45,7 +45,7 @@ impl Splitter {
     }
 
     /// What came after the last whole event.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn rest(&self) -> &[u8] {
         &self.pending
     }

@@ -6,6 +6,7 @@ mod crank;
 mod cut;
 mod everyday;
 mod faults;
+mod hostile;
 mod recovery;
 mod simulated;
 mod support;
