@@ -85,6 +85,18 @@ fn read_entries(bytes: &[u8]) {
     }
 }
 
+/// The bytes that lenient readers skip.
+#[test]
+fn no_inserted_byte_makes_a_second_spelling() {
+    for text in GOOD.iter() {
+        for at in (0..=text.len()).filter(|at| text.is_char_boundary(*at)) {
+            for byte in ["0", "+", " ", "\n", "="] {
+                read(&[&text[..at], byte, &text[at..]].concat());
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
