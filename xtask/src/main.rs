@@ -6,6 +6,7 @@
 
 mod bench;
 mod demo;
+mod fuzz;
 mod http;
 mod openapi;
 mod prerequisites;
@@ -34,6 +35,8 @@ enum Command {
     /// Measures.
     #[command(subcommand)]
     Bench(BenchCommand),
+    /// Feeds a parser whatever coverage suggests; needs nightly Rust and cargo-fuzz.
+    Fuzz(fuzz::Options),
     /// Prints the numbers of the house: files, functions, packages. They fail nothing.
     Tidy,
     /// Writes the OpenAPI description anew from the code.
@@ -51,6 +54,7 @@ fn main() -> Result<()> {
         Command::Test(options) => test::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Bench(BenchCommand::Gateway(options)) => bench::gateway(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Tidy => tidy::run(),
         Command::Openapi => openapi::run(),
     }
