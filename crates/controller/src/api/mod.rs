@@ -27,6 +27,7 @@ use http::StatusCode;
 use serde::Serialize;
 use types::Code;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -64,6 +65,9 @@ fn created<T>(body: T) -> Created<T> {
     modifiers(&Bearer)
 )]
 struct Description;
+
+/// As axum writes it.
+const LOG_PATH: &str = "/log/{*path}";
 
 struct Bearer;
 
@@ -114,10 +118,49 @@ fn described() -> OpenApiRouter<Controller> {
 
 /// The OpenAPI description, pretty-printed: the text of `openapi.json`.
 pub fn openapi() -> String {
-    let (_, description) = described().split_for_parts();
+    let (_, mut description) = described().split_for_parts();
+    complete(&mut description);
     let mut text = description.to_pretty_json().expect("a description made of strings serialises");
     text.push('\n');
     text
+}
+
+/// What holds for every operation and is said once: any of ours can be refused, by credential, role or input. And what
+/// OpenAPI asks for and axum does not: words for every answer, and its own way to write a path of several segments.
+fn complete(description: &mut utoipa::openapi::OpenApi) {
+    let paths = &mut description.paths.paths;
+    if let Some(log) = paths.remove(LOG_PATH) {
+        paths.insert(LOG_PATH.replace('*', ""), log);
+    }
+    let problem = Content::builder().schema(Some(Ref::from_schema_name("ProblemBody"))).build();
+    let refused: RefOr<Response> = ResponseBuilder::new().content("application/problem+json", problem).build().into();
+    for (path, item) in paths.iter_mut() {
+        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
+        for operation in operations.into_iter().flatten() {
+            let responses = &mut operation.responses.responses;
+            if path.starts_with("/api/v1/") {
+                responses.entry("4XX".to_owned()).or_insert_with(|| refused.clone());
+            }
+            for (status, response) in responses {
+                if let RefOr::T(response) = response
+                    && response.description.is_empty()
+                {
+                    response.description = words(status).to_owned();
+                }
+            }
+        }
+    }
+}
+
+fn words(status: &str) -> &'static str {
+    match status {
+        "200" => "What was asked for.",
+        "201" => "Made.",
+        "204" => "Done.",
+        "404" => "There is none, or not for this caller.",
+        "503" => "Not now, and why.",
+        _ => "Refused, and why.",
+    }
 }
 
 /// All routes, bound to their controller.

@@ -31,7 +31,8 @@ pub async fn readyz(State(controller): State<Controller>) -> impl IntoResponse {
 }
 
 /// Metrics in OpenMetrics text.
-#[utoipa::path(get, path = "/metrics", tag = "public", security(()), responses((status = 200, body = String, content_type = "text/plain")))]
+#[utoipa::path(get, path = "/metrics", tag = "public", security(()),
+    responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
 pub async fn metrics(State(controller): State<Controller>) -> impl IntoResponse {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], (controller.parts().metrics)())
@@ -59,7 +60,7 @@ pub async fn vkey(State(controller): State<Controller>) -> impl IntoResponse {
 /// The transparency log: checkpoint, tiles, entries (c2sp.org/tlog-tiles).
 #[utoipa::path(get, path = "/log/{*path}", tag = "public", security(()),
     params(("path" = String, Path, description = "checkpoint, tile/<L>/<N>[.p/<W>] or tile/entries/<N>[.p/<W>]")),
-    responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
+    responses((status = 200, content((Vec<u8> = "application/octet-stream"), (String = "text/plain"))),
         (status = 404, body = crate::ProblemBody, content_type = "application/problem+json")))]
 pub async fn log(State(controller): State<Controller>, Path(path): Path<String>) -> Result<impl IntoResponse, Problem> {
     let tiles = controller.parts().tiles.clone();

@@ -26,6 +26,12 @@ fn every_schema_and_every_operation_is_described() {
     for (path, item) in description["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             assert!(operation["summary"].is_string() || operation["description"].is_string(), "{method} {path}");
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                assert!(
+                    response["description"].as_str().is_some_and(|text| !text.is_empty()),
+                    "{method} {path} {status}"
+                );
+            }
             assert!(!operation["tags"].as_array().unwrap().is_empty(), "{method} {path}");
         }
     }
