@@ -39,10 +39,8 @@ pub fn run(options: &Options) -> Result<()> {
 fn targets() -> Result<Vec<String>> {
     let folder = root::path().join("fuzz/targets");
     let entries = std::fs::read_dir(&folder).with_context(|| format!("read {}", folder.display()))?;
-    let mut names: Vec<String> = entries
-        .flatten()
-        .filter_map(|entry| Some(entry.path().file_stem()?.to_string_lossy().into_owned()))
-        .collect();
+    let mut names: Vec<String> =
+        entries.flatten().filter_map(|entry| Some(entry.path().file_stem()?.to_string_lossy().into_owned())).collect();
     names.sort();
     Ok(names)
 }

@@ -72,14 +72,25 @@ pub fn nextest() -> bool {
     installed.is_ok()
 }
 
-/// The SDKs that outside developers use, at the versions that `tests/sdk` pins.
+/// The SDKs that outside developers use, at the versions that `tests/sdk` pins, and what asks our API everything.
 pub fn sdks() -> Result<()> {
     let sdk = root::path().join("tests/sdk");
     debian(&[Needed::of("python3", "python3"), Needed::of("node", "nodejs"), Needed::of("npm", "npm")])?;
     let requirements = sdk.join("requirements.txt");
-    once("python", &read(&requirements)?, || {
-        screen::step("Python's OpenAI SDK into .xtask/venv (once)");
-        let venv = root::tools().join("venv");
+    python("python", "venv", &requirements, "Python's OpenAI SDK")?;
+    python("openapi", "openapi", &root::path().join("tests/openapi/requirements.txt"), "schemathesis")?;
+    once("node", &read(&sdk.join("package-lock.json"))?, || {
+        screen::step("npm's OpenAI SDK into tests/sdk/node_modules (once)");
+        let mut npm = Command::new("npm");
+        process::output(npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(&sdk)).map(|_| ())
+    })
+}
+
+/// Packages in an environment of their own, `.xtask/FOLDER`.
+fn python(name: &str, folder: &str, requirements: &Path, what: &str) -> Result<()> {
+    once(name, &read(requirements)?, || {
+        screen::step(&format!("{what} into .xtask/{folder} (once)"));
+        let venv = root::tools().join(folder);
         let make = || process::output(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
         if make().is_err() {
             // Debian's Python comes without it.
@@ -87,13 +98,8 @@ pub fn sdks() -> Result<()> {
             make()?;
         }
         let mut pip = Command::new(venv.join("bin/python"));
-        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]).arg(&requirements);
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]).arg(requirements);
         process::output(&mut pip).map(|_| ())
-    })?;
-    once("node", &read(&sdk.join("package-lock.json"))?, || {
-        screen::step("npm's OpenAI SDK into tests/sdk/node_modules (once)");
-        let mut npm = Command::new("npm");
-        process::output(npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(&sdk)).map(|_| ())
     })
 }
 

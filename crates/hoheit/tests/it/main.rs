@@ -6,6 +6,7 @@
 
 mod canary;
 mod client;
+mod described;
 mod kill;
 mod metrics;
 mod nano;

@@ -36,12 +36,12 @@ const MODELS: &[(&str, &str)] = &[
 /// Keys by what is wrong with them, as `HOHEIT_KEY_…` names them.
 type Keys = Vec<(&'static str, String)>;
 
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
 /// False, with the reason printed, where what `cargo xtask test` installs is not there.
-fn here(path: &Path) -> bool {
+pub fn here(path: &Path) -> bool {
     let there = path.exists();
     if !there {
         let missing = format!("{} is missing; `cargo xtask test` installs it", path.display());
