@@ -180,6 +180,18 @@ impl Shared {
         }
     }
 
+    /// Gives back what is durable and waits for records; how many there are, none once the journal is closing.
+    pub(crate) fn wait(&self, done_bytes: usize) -> usize {
+        let mut queue = lock(&self.queue);
+        queue.bytes -= done_bytes;
+        while queue.records.is_empty() && self.state() == State::Open {
+            queue.writer_sleeps = true;
+            queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        queue.writer_sleeps = false;
+        queue.records.len()
+    }
+
     /// Waits for records; nothing once the journal is closing and all are taken. `emptied` is given back for reuse.
     pub(crate) fn take(&self, done_bytes: usize, mut emptied: Vec<Bytes>) -> Option<Batch> {
         emptied.clear();

@@ -6,8 +6,11 @@
 //! If we crash between write and sync, the batch may be there, or not, or in part: nobody was told. If we crash between
 //! sync and wake-up, it is there and nobody was told: the next start finds it, which an intent or a receipt must bear.
 
+use std::mem;
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -22,6 +25,11 @@ use crate::segment::{Index, Prepared, Segment};
 /// Most bytes in one write: 1 MiB takes about a millisecond with its sync (measured: 1,097 a second), and larger ones gain
 /// nothing.
 const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// Under load a commit begins no sooner than this after the one before: 2,500 a second. Each costs some 20 µs of CPU time
+/// and two changes of threads whatever it holds; without this there were 6,000 a second with three records each. Callers
+/// wait 0.4 ms longer at most, and a record that comes alone does not wait.
+const COMMIT_GAP: Duration = Duration::from_micros(400);
 
 pub(crate) struct Writer {
     pub shared: Arc<Shared>,
@@ -46,7 +54,14 @@ impl Writer {
         let mut emptied: Vec<Bytes> = Vec::new();
         let mut done_bytes = 0;
         let keeper = Arc::clone(&self.keeper);
-        while let Some(Batch { first_seq, records }) = self.shared.take(done_bytes, emptied) {
+        let mut next = Instant::now();
+        loop {
+            let waiting = self.shared.wait(mem::take(&mut done_bytes));
+            if waiting > 1 && self.shared.state() == State::Open {
+                thread::sleep(next.saturating_duration_since(Instant::now()));
+            }
+            next = Instant::now() + COMMIT_GAP;
+            let Some(Batch { first_seq, records }) = self.shared.take(0, emptied) else { break };
             done_bytes = records.iter().map(|it| OVERHEAD_BYTES + it.len()).sum();
             let written = self.write(first_seq, &records, &mut buffer, &mut woken, || Ok(keeper.next_segment()))?;
             if written < records.len() {

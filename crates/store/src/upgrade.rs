@@ -32,7 +32,7 @@ pub(crate) async fn move_receipts(database: &Database) -> Result<(), StoreError>
         }
         session.run(FORGET, values![last]).await?;
         session.commit().await?;
-        tracing::info!(through = last, "receipts were moved into runs");
+        tracing::info!(leaves = last + 1, "receipts were moved into runs");
     }
 }
 
