@@ -88,7 +88,13 @@ impl Customer {
         saw.project = account.project.to_string();
         let mut connection = match self.connection.take().filter(|connection| !connection.is_closed()) {
             Some(connection) => connection,
-            None => connect().await?,
+            // As every SDK: who cannot be reached is tried again.
+            None => loop {
+                if let Some(connection) = connect().await {
+                    break connection;
+                }
+                tokio::time::sleep(Duration::from_millis(self.dice.between(10, 40))).await;
+            },
         };
         connection.ready().await.ok()?;
         let mut request = Request::post("/v1/chat/completions")

@@ -105,6 +105,7 @@ impl Faults {
     fn crash_gateway(&mut self, sim: &mut Sim<'_>, site: &Site, power: bool, until: Duration) {
         self.gateway_down = true;
         self.crashes.push(sim.elapsed());
+        site.status().ended = false;
         sim.crash(site::HOST);
         if power {
             site.disk.lose_power(&mut self.dice);
