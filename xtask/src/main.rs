@@ -13,6 +13,7 @@ mod prerequisites;
 mod process;
 mod root;
 mod screen;
+mod simulate;
 mod test;
 mod tidy;
 
@@ -37,6 +38,8 @@ enum Command {
     Bench(BenchCommand),
     /// Feeds a parser whatever coverage suggests; needs nightly Rust and cargo-fuzz.
     Fuzz(fuzz::Options),
+    /// Runs seeds of the simulation: the whole site on a network, a disk and a clock that are not real.
+    Simulate(simulate::Options),
     /// Prints the numbers of the house: files, functions, packages. They fail nothing.
     Tidy,
     /// Writes the OpenAPI description anew from the code.
@@ -55,6 +58,7 @@ fn main() -> Result<()> {
         Command::Demo(options) => demo::run(&options),
         Command::Bench(BenchCommand::Gateway(options)) => bench::gateway(&options),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::Simulate(options) => simulate::run(&options),
         Command::Tidy => tidy::run(),
         Command::Openapi => openapi::run(),
     }

@@ -164,9 +164,8 @@ async fn serve(socket: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared, mut
         // hyper's bound is on its buffer and answers without a body; ours is exact and says what to do.
         .max_buf_size(2 * limits.header_bytes_max)
         .max_headers(limits.headers_max);
-    let service = service_fn(|request: Request<Incoming>| {
-        async move { Ok::<_, Infallible>(shared.answer(request).await) }
-    });
+    let service =
+        service_fn(|request: Request<Incoming>| async move { Ok::<_, Infallible>(shared.answer(request).await) });
     let connection = builder.serve_connection(TokioIo::new(socket), service);
     tokio::pin!(connection);
     let mut told = false;

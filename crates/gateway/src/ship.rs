@@ -90,6 +90,7 @@ pub async fn run(gateway: Arc<Gateway>) {
         gateway.shipped.send_modify(|count| *count += ours);
         if records.len() < BATCH_MAX {
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(GATHER) => {}
                 () = gateway.ship_now.notified() => {}
             }

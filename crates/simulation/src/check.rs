@@ -115,7 +115,7 @@ fn chains_are_whole<K: std::fmt::Debug>(chains: &BTreeMap<K, Chain>, broken: &mu
 /// Every intent that the journal still holds has its receipt in the store, and so has every receipt of the journal.
 fn journal_is_finished(evidence: &Evidence, receipts: &BTreeMap<String, ReceiptClaims>, broken: &mut Vec<String>) {
     let options = journal::Options {
-        segment_bytes: 256 << 10,
+        segment_bytes: site::SEGMENT_BYTES,
         low_water_bytes: 0,
         disk: Arc::new(evidence.site.disk.clone()),
         on_fatal: Arc::new(|_| {}),
@@ -177,8 +177,13 @@ impl Case<'_> {
                 self.blame(format!("{id} was answered whole and is {}", outcome.as_str()));
             } else if saw.whole && saw.tokens != output && !saw.replayed {
                 self.blame(format!("{id} was answered with {} tokens and counts {output}", saw.tokens));
-            } else if outcome == Outcome::Unresolved && saw.tokens > output + site::limits().watermark_tokens + UNMARKED_TOKENS_MAX {
-                self.blame(format!("{id}: the client read {} tokens before the crash, counted are {output}", saw.tokens));
+            } else if outcome == Outcome::Unresolved
+                && saw.tokens > output + site::limits().watermark_tokens + UNMARKED_TOKENS_MAX
+            {
+                self.blame(format!(
+                    "{id}: the client read {} tokens before the crash, counted are {output}",
+                    saw.tokens
+                ));
             } else if matches!(outcome, Outcome::Aborted | Outcome::Partial) && saw.tokens > output {
                 self.blame(format!("{id}: the client read {} tokens, counted are {output}", saw.tokens));
             }

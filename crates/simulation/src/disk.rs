@@ -15,9 +15,15 @@ const IO_ERROR: i32 = 5;
 
 /// Undoes one change that is not synced.
 enum Undo {
-    Bytes { offset: usize, before: Vec<u8> },
+    Bytes {
+        offset: usize,
+        before: Vec<u8>,
+    },
     /// The size before, and what was cut off.
-    Size { before: usize, cut: Vec<u8> },
+    Size {
+        before: usize,
+        cut: Vec<u8>,
+    },
 }
 
 #[derive(Default)]

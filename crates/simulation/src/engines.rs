@@ -168,14 +168,14 @@ type Piece = (Bytes, u64);
 fn whole(input: u64, output: u64) -> Piece {
     let message = json!({"role": "assistant", "content": "t ".repeat(output as usize)});
     let choices = json!([{"index": 0, "message": message, "finish_reason": "stop"}]);
-    let answer =
-        json!({"id": "c", "object": "chat.completion", "model": "m", "choices": choices, "usage": usage(input, output)});
+    let answer = json!({"id": "c", "object": "chat.completion", "model": "m", "choices": choices, "usage": usage(input, output)});
     (Bytes::from(answer.to_string()), output)
 }
 
 fn stream(input: u64, output: u64) -> VecDeque<Piece> {
     let event = |choices: Value, usage: Value| {
-        let chunk = json!({"id": "c", "object": "chat.completion.chunk", "model": "m", "choices": choices, "usage": usage});
+        let chunk =
+            json!({"id": "c", "object": "chat.completion.chunk", "model": "m", "choices": choices, "usage": usage});
         Bytes::from(format!("data: {chunk}\n\n"))
     };
     let mut pieces = VecDeque::new();

@@ -89,6 +89,9 @@ pub fn limits() -> Limits {
     }
 }
 
+/// A run fills some thirty of them.
+pub const SEGMENT_BYTES: u64 = 64 << 10;
+
 /// The longest time between two turns of the journal.
 pub const COMMIT_MILLIS_MAX: u64 = 6;
 
@@ -171,7 +174,7 @@ impl Site {
             name: "gateway-1".to_owned(),
             journal_dir: PathBuf::from(JOURNAL),
             journal: journal::Options {
-                segment_bytes: 256 << 10,
+                segment_bytes: SEGMENT_BYTES,
                 low_water_bytes: 1,
                 queue_bytes_max: 4 << 20,
                 disk: Arc::new(self.disk.clone()),
