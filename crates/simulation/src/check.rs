@@ -197,12 +197,12 @@ impl Case<'_> {
             let none = Vec::new();
             let attempts = self.attempts.get(id.as_str()).unwrap_or(&none);
             let machine = claims.served_by.as_ref().map(|it| it.machine.as_str());
-            let served = attempts.iter().filter(|it| Some(machine_of(it.engine)) == machine.map(str::to_owned));
+            let mut served = attempts.iter().filter(|it| Some(machine_of(it.engine)) == machine.map(str::to_owned));
             let usage = &claims.usage;
             match claims.outcome {
                 Outcome::Completed => {
-                    let exact = |it: &&&Attempt| it.output == usage.output && it.input == usage.input;
-                    if claims.usage_source != UsageSource::Engine || served.filter(exact).next().is_none() {
+                    let exact = |it: &&Attempt| it.output == usage.output && it.input == usage.input;
+                    if claims.usage_source != UsageSource::Engine || !served.any(exact) {
                         found.push(format!("{id} counts {usage:?} ({:?}), engines {attempts:?}", claims.usage_source));
                     }
                 }
@@ -242,7 +242,7 @@ impl Case<'_> {
 
     fn budgets_are_kept(&mut self) {
         for account in site::accounts() {
-            let scopes: [(Option<MicroEur>, &dyn Fn(&ReceiptClaims) -> bool); 3] = [
+            let scopes: [(Option<MicroEur>, Covers<'_>); 3] = [
                 (account.budgets[0], &|it| it.sub == account.tenant),
                 (account.budgets[1], &|it| it.project == account.project),
                 (account.budgets[2], &|it| it.key == account.key),
@@ -274,6 +274,8 @@ impl Case<'_> {
         }
     }
 }
+
+type Covers<'a> = &'a dyn Fn(&ReceiptClaims) -> bool;
 
 fn machine_of(engine: usize) -> String {
     site::engine_id(engine).to_string()

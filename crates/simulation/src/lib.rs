@@ -8,8 +8,6 @@
 //!
 //! The order of everything follows from the seed: one thread, `biased` selects, and no clock or dice but ours.
 
-#![expect(clippy::expect_used, reason = "a simulation that cannot go on says where")]
-
 pub mod check;
 mod clock;
 mod customers;
