@@ -61,7 +61,10 @@ mod tests {
         for sql in ALL.iter().flat_map(|module| module.iter()).filter(|sql| sql.contains("FROM receipt_")) {
             let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"))).fetch_all(write).await.unwrap();
             let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
-            assert!(!plan.iter().any(|step| step.starts_with("SCAN r") || step.starts_with("SCAN s")), "{sql}\n{plan:#?}");
+            assert!(
+                !plan.iter().any(|step| step.starts_with("SCAN r") || step.starts_with("SCAN s")),
+                "{sql}\n{plan:#?}"
+            );
             assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{sql}\n{plan:#?}");
             if sql.contains("SUM(") {
                 assert!(plan.iter().any(|step| step.contains("COVERING INDEX receipt_costs_spent")), "{plan:#?}");

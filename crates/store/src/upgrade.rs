@@ -3,10 +3,10 @@
 //!
 //! If we crash here, the next opening goes on where this one ended.
 
+use crate::StoreError;
 use crate::database::{Columns, Database, int, values};
 use crate::ship::{LOCK_LEAVES, ShippedReceipt, insert};
 use crate::statements::statements;
-use crate::StoreError;
 use types::{MicroEur, UnixMillis};
 
 statements! {
