@@ -27,6 +27,8 @@ pub struct Tally {
     pub receipts: u64,
     pub completed: u64,
     pub unresolved: u64,
+    /// Of those, with a count from a watermark.
+    pub marked: u64,
     pub refused: u64,
     pub crashes: u64,
     pub faults: u64,
@@ -42,6 +44,7 @@ impl Tally {
         self.receipts += other.receipts;
         self.completed += other.completed;
         self.unresolved += other.unresolved;
+        self.marked += other.marked;
         self.refused += other.refused;
         self.crashes += other.crashes;
         self.faults += other.faults;
@@ -266,6 +269,7 @@ impl Case<'_> {
             receipts: self.receipts.len() as u64,
             completed: of(Outcome::Completed),
             unresolved: of(Outcome::Unresolved),
+            marked: self.receipts.values().filter(|it| it.usage_source == UsageSource::Watermark).count() as u64,
             refused: of(Outcome::Refused),
             crashes: evidence.crashes.len() as u64,
             faults: 0,

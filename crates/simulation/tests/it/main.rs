@@ -30,6 +30,7 @@ fn part(number: u64) {
     assert_eq!(sum.requests, SEEDS_A_PART * ORDINARY.requests_in_all());
     // A run in which nothing goes wrong, or nothing goes well, shows nothing.
     assert!(sum.crashes > SEEDS_A_PART && sum.faults > 10 * SEEDS_A_PART, "{sum:?}");
+    assert!(sum.marked > SEEDS_A_PART, "no watermark counted in a crash: {sum:?}");
     assert!(sum.completed > sum.requests / 3 && sum.unresolved > SEEDS_A_PART && sum.refused > SEEDS_A_PART, "{sum:?}");
 }
 
