@@ -21,6 +21,10 @@ const BATCH_MAX: usize = 4_096;
 /// for the sealer's 250 ms anyway. Who waits for shipping ([`Gateway::wait_shipped`]) does not wait for this.
 const GATHER: Duration = Duration::from_millis(100);
 
+/// Behind the newest durable record by no more than this, the shipper gathers; further behind, it goes on at once. Under
+/// load the journal never stands still, so that "not behind at all" would gather almost never.
+const GATHER_BEHIND_MAX: u64 = BATCH_MAX as u64 / 4;
+
 /// How long to wait before a store that failed is asked again.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
@@ -88,7 +92,7 @@ pub async fn run(gateway: Arc<Gateway>) {
         }
         gateway.metrics.shipped.inc_by(rows.len() as u64);
         gateway.shipped.send_modify(|count| *count += ours);
-        if records.len() < BATCH_MAX {
+        if caught_up(&gateway, &records) {
             tokio::select! {
                 biased;
                 () = tokio::time::sleep(GATHER) => {}
@@ -96,6 +100,15 @@ pub async fn run(gateway: Arc<Gateway>) {
             }
         }
     }
+}
+
+/// Whether the last of these is (almost) the newest durable record. After a start it is not: what older lives left comes a
+/// segment at a time, and none of it is made to wait.
+fn caught_up(gateway: &Gateway, records: &[journal::Record]) -> bool {
+    let ours = gateway.incarnation.0.to_be_bytes();
+    records
+        .last()
+        .is_some_and(|last| last.incarnation == ours && last.seq + GATHER_BEHIND_MAX >= gateway.journal.durable_seq())
 }
 
 /// Ships until the store has taken it. False: a fork.
