@@ -1,30 +1,33 @@
-//! `cargo xtask bench gateway`: what a gateway costs, measured as `reference/gateways.md` does, so that the figures can
-//! be laid beside each other.
+//! `cargo xtask bench …`: what things cost. `gateway` is here; it measures as `reference/gateways.md` does, so that the
+//! figures can be laid beside each other.
 //!
-//! One static backend (nginx) and the load (wrk) share core 0, the gateway has core 1. 32 keep-alive connections in a
-//! closed loop, a request of 0.65 kB, an answer of 0.42 kB. Peers take turns, round by round. CPU is user and system
-//! time of the gateway's whole process tree; the smallest of the rounds counts, because a neighbour only ever adds.
-//! Requests per second and delays are medians of the rounds, and lower bounds.
+//! The backend and the load share core 0, the gateway has core 1. Peers take turns, round by round. CPU is user and
+//! system time of the gateway's whole process tree; the smallest of the rounds counts, because a neighbour only ever
+//! adds. Requests per second and delays are medians of the rounds, and lower bounds.
 //!
 //! Hoheit runs with everything on: key, policy, limits, budget, a journal with fsync before the answer, a receipt for
 //! each request, shipped and sealed. What it still does when the load has stopped is counted too and shown apart.
 
+mod ask;
 mod cpu;
 mod load;
-mod peers;
+mod nginx;
+mod peer;
+mod print;
+mod site;
+mod streams;
+mod whole;
 
 use crate::{prerequisites, process, root, screen};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
+use ask::Body;
 use clap::Args;
-use load::Round;
-use peers::Peer;
-use serde_json::json;
-use std::path::PathBuf;
-use std::time::Duration;
+use peer::Peer;
+use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 pub struct Options {
-    /// Print one JSON document to standard output instead of a table.
+    /// Print one JSON document to standard output instead of tables.
     #[arg(long)]
     json: bool,
     /// Seconds measured in each round.
@@ -36,25 +39,44 @@ pub struct Options {
     /// Measure this binary instead of building one in release mode.
     #[arg(long, value_name = "PATH")]
     hoheit: Option<PathBuf>,
+    /// Whole answers to requests of these sizes: small, 48k; or none.
+    #[arg(long, value_delimiter = ',', default_value = "small")]
+    bodies: Vec<Body>,
+    /// Streams held at once: an engine that sends 64 tokens at 10 ms. CPU per token, and what each token was delayed.
+    #[arg(long, value_delimiter = ',', value_name = "N")]
+    streams: Vec<u32>,
+    /// Only these: direct, nginx, hoheit, and peers by their names.
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    only: Vec<String>,
 }
 
-/// What came out for one peer.
-struct Row {
-    name: &'static str,
-    rounds: Vec<Round>,
+impl Options {
+    /// Whether this one is to be measured.
+    fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == name)
+    }
+
+    fn whole(&self) -> Vec<Body> {
+        self.bodies.iter().copied().filter(|body| *body != Body::None).collect()
+    }
 }
 
-impl Row {
-    fn median(&self, of: impl Fn(&Round) -> f64) -> f64 {
-        let mut values: Vec<f64> = self.rounds.iter().map(of).collect();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().unwrap_or(0.0)
-    }
+/// Everything that a suite needs to begin.
+struct Bench<'a> {
+    options: &'a Options,
+    /// The binary that is measured.
+    hoheit: PathBuf,
+    /// The paced engine and its client, where they are needed.
+    pace: PathBuf,
+    /// For what this run writes; removed at its end.
+    folder: PathBuf,
+}
 
-    /// The smallest of the rounds; none for the row that has no gateway.
-    fn least(&self, of: impl Fn(&Round) -> Option<f64>) -> Option<f64> {
-        self.rounds.iter().filter_map(of).min_by(f64::total_cmp)
-    }
+/// What all suites found.
+#[derive(Default)]
+struct Found {
+    bodies: Vec<(Body, Vec<whole::Row>)>,
+    streams: Vec<(u32, Vec<streams::Row>)>,
 }
 
 pub fn gateway(options: &Options) -> Result<()> {
@@ -63,103 +85,102 @@ pub fn gateway(options: &Options) -> Result<()> {
         prerequisites::Needed::of("wrk", "wrk"),
         prerequisites::Needed::of("taskset", "util-linux"),
     ])?;
-    let hoheit = match &options.hoheit {
-        Some(binary) => binary.canonicalize().with_context(|| format!("no such file: {}", binary.display()))?,
-        None => {
-            screen::step("building hoheit in release mode (the first time takes several minutes)");
-            process::run(process::cargo().args(["build", "--release", "--package", "hoheit"]))?;
-            root::target().join("release/hoheit")
-        }
-    };
     let folder = root::target().join(format!("bench/{}", std::process::id()));
-    std::fs::create_dir_all(&folder)?;
-    let rows = measure(options, &hoheit, &folder);
+    let bench = Bench { options, hoheit: built(options)?, pace: root::target().join("release/twin-pace"), folder };
+    std::fs::create_dir_all(&bench.folder)?;
+    let found = bench.run();
     // A run's folder holds a journal of many megabytes; what is worth keeping was printed.
-    let _removed = std::fs::remove_dir_all(&folder);
-    let rows = rows?;
+    let _removed = std::fs::remove_dir_all(&bench.folder);
+    let found = found?;
     match options.json {
-        true => println!("{}", document(options, &rows)),
-        false => table(&rows),
+        true => println!("{}", print::document(options, &found)),
+        false => print::tables(&found),
     }
     Ok(())
 }
 
-fn measure(options: &Options, hoheit: &std::path::Path, folder: &std::path::Path) -> Result<Vec<Row>> {
-    let backend = peers::backend(folder)?;
-    let gateways: [Peer; 3] =
-        [Peer::direct(&backend), peers::nginx(folder, &backend)?, peers::hoheit(folder, hoheit, &backend)?];
-    for peer in &gateways {
-        load::check(folder, peer).with_context(|| format!("{} does not answer as it should", peer.name))?;
+/// Builds what this run needs in release mode, and answers the binary to measure.
+fn built(options: &Options) -> Result<PathBuf> {
+    let mut packages = Vec::new();
+    if options.hoheit.is_none() && options.wants("hoheit") {
+        packages.extend(["--package", "hoheit"]);
     }
-    let mut rows: Vec<Row> = gateways.iter().map(|peer| Row { name: peer.name, rounds: Vec::new() }).collect();
-    for round in 1..=options.rounds {
-        for (peer, row) in gateways.iter().zip(&mut rows) {
-            screen::step(&format!("round {round} of {}: {}", options.rounds, peer.name));
-            // 2 s of warm-up fill connections, caches and the allocator.
-            load::run(folder, peer, Duration::from_secs(2))?;
-            let measured = load::run(folder, peer, Duration::from_secs(options.seconds))?;
-            ensure!(
-                measured.bad == 0,
-                "{} answered {} of {} requests badly",
-                peer.name,
-                measured.bad,
-                measured.requests
-            );
-            row.rounds.push(measured);
+    if !options.streams.is_empty() {
+        packages.extend(["--package", "twin"]);
+    }
+    if !packages.is_empty() {
+        screen::step("building in release mode (the first time takes several minutes)");
+        process::run(process::cargo().args(["build", "--release"]).args(packages))?;
+    }
+    match &options.hoheit {
+        Some(binary) => binary.canonicalize().with_context(|| format!("no such file: {}", binary.display())),
+        None => Ok(root::target().join("release/hoheit")),
+    }
+}
+
+impl Bench<'_> {
+    fn run(&self) -> Result<Found> {
+        let mut found = Found::default();
+        if !self.options.whole().is_empty() {
+            found.bodies = whole::measure(self, &self.options.whole())?;
+        }
+        if !self.options.streams.is_empty() {
+            found.streams = streams::measure(self, &self.options.streams)?;
+        }
+        Ok(found)
+    }
+
+    /// A folder of this run.
+    fn folder(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.folder.join(name);
+        std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+        Ok(folder)
+    }
+
+    /// The ones to measure, in one order for all suites: each round goes through them.
+    fn peers(&self, folder: &Path, backend: std::net::SocketAddr) -> Result<Vec<Peer>> {
+        let mut peers = Vec::new();
+        if self.options.wants("direct") {
+            peers.push(Peer::direct(backend));
+        }
+        if self.options.wants("nginx") {
+            peers.push(nginx::proxy(folder, backend)?);
+        }
+        if self.options.wants("hoheit") {
+            peers.push(site::hoheit(folder, &self.hoheit, backend)?);
+        }
+        Ok(peers)
+    }
+
+    fn say_round(&self, round: u32, what: &str, peer: &str) {
+        screen::step(&format!("{what}, round {round} of {}: {peer}", self.options.rounds));
+    }
+}
+
+/// True if there are two cores to pin to.
+fn pinned() -> bool {
+    std::thread::available_parallelism().is_ok_and(|cores| cores.get() >= 2)
+}
+
+/// The program on this core only, where there are two.
+fn on_core(core: u32, program: &Path) -> std::process::Command {
+    match pinned() {
+        false => std::process::Command::new(program),
+        true => {
+            let mut command = std::process::Command::new("taskset");
+            command.args(["--cpu-list", &core.to_string()]).arg(program);
+            command
         }
     }
-    Ok(rows)
 }
 
-fn rounded(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
-fn document(options: &Options, rows: &[Row]) -> String {
-    let rows: Vec<_> = rows
-        .iter()
-        .map(|row| {
-            json!({
-                "name": row.name,
-                // Nothing stands in the way of `direct`, and nothing is what it costs.
-                "cpu_us_per_request": rounded(row.least(|round| round.cpu_us).unwrap_or_default()),
-                "cpu_us_per_request_settled": rounded(row.least(|round| round.cpu_us_settled).unwrap_or_default()),
-                "requests_per_second": row.median(|round| round.requests_per_second).round(),
-                "p50_ms": rounded(row.median(|round| round.p50_ms)),
-                "p99_ms": rounded(row.median(|round| round.p99_ms)),
-            })
-        })
-        .collect();
-    json!({
-        "rows": rows,
-        "connections": load::CONNECTIONS,
-        "seconds": options.seconds,
-        "rounds": options.rounds,
-        "request_bytes": peers::request().len(),
-        "answer_bytes": peers::answer().len(),
-        "pinned": peers::pinned(),
-    })
-    .to_string()
-}
-
-fn table(rows: &[Row]) {
-    println!("| gateway | CPU µs/request | and settled | requests/s | p50 ms | p99 ms |");
-    println!("|---|---|---|---|---|---|");
-    for row in rows {
-        let cpu = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.1}"));
-        println!(
-            "| {} | {} | {} | {:.0} | {:.3} | {:.2} |",
-            row.name,
-            cpu(row.least(|round| round.cpu_us)),
-            cpu(row.least(|round| round.cpu_us_settled)),
-            row.median(|round| round.requests_per_second),
-            row.median(|round| round.p50_ms),
-            row.median(|round| round.p99_ms),
-        );
-    }
-    println!(
-        "\n{} connections, CPU is the smallest of the rounds, the rest medians. \"Settled\" adds what Hoheit does after",
-        load::CONNECTIONS
-    );
-    println!("the load has stopped: receipts shipped to the store and sealed in the log.");
+/// The smallest; none for what has no gateway.
+fn least(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+    values.flatten().min_by(f64::total_cmp)
 }

@@ -1,4 +1,4 @@
-//! One GET over a plain loopback socket: all that xtask needs of HTTP, so it depends on no client.
+//! One GET or POST over a plain loopback socket: all that xtask needs of HTTP, so it depends on no client.
 
 use anyhow::{Context, Result, bail};
 use std::io::{Read, Write};
@@ -10,9 +10,23 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Status and body. The server is asked to close, so the body ends with the connection.
 pub fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
+    exchange(address, &format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"))
+}
+
+/// The same for JSON that is sent under a bearer token.
+pub fn post(address: SocketAddr, path: &str, token: &str, json: &str) -> Result<(u16, String)> {
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        json.len()
+    );
+    exchange(address, &(head + json))
+}
+
+fn exchange(address: SocketAddr, request: &str) -> Result<(u16, String)> {
     let mut socket = TcpStream::connect_timeout(&address, PATIENCE)?;
     socket.set_read_timeout(Some(PATIENCE))?;
-    write!(socket, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
+    socket.write_all(request.as_bytes())?;
     let mut bytes = Vec::new();
     socket.read_to_end(&mut bytes)?;
     let text = String::from_utf8(bytes).context("the answer is not text")?;

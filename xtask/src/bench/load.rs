@@ -1,7 +1,8 @@
 //! The load: wrk from Debian, with a script that sends our request and prints what it measured as one line of JSON.
 
-use super::cpu;
-use super::peers::{self, Peer};
+use super::ask::{self, Body};
+use super::peer::Peer;
+use super::{cpu, on_core};
 use crate::process;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -26,8 +27,8 @@ pub struct Round {
 }
 
 /// Writes wrk's script. Lua's long brackets take the body as it is.
-fn script(folder: &Path, peer: &Peer) -> Result<PathBuf> {
-    let path = folder.join(format!("{}.lua", peer.name));
+fn script(folder: &Path, peer: &Peer, body: Body) -> Result<PathBuf> {
+    let path = folder.join(format!("{}-{}.lua", peer.name, body.name()));
     let text = format!(
         r#"wrk.method = "POST"
 wrk.path = "/v1/chat/completions"
@@ -42,19 +43,19 @@ function done(summary, latency, requests)
 end
 "#,
         key = peer.key,
-        body = peers::request(),
+        body = ask::request(body),
     );
     fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
     Ok(path)
 }
 
 /// Puts load on a peer for this long.
-pub fn run(folder: &Path, peer: &Peer, duration: Duration) -> Result<Round> {
-    let mut wrk = peers::on_core(0, &process::found("wrk").context("wrk is missing")?);
+pub fn run(folder: &Path, peer: &Peer, body: Body, duration: Duration) -> Result<Round> {
+    let mut wrk = on_core(0, &process::found("wrk").context("wrk is missing")?);
     wrk.args(["--threads", "1", "--connections", &CONNECTIONS.to_string(), "--timeout", "10s"])
         .arg(format!("--duration={}s", duration.as_secs()))
         .arg("--script")
-        .arg(script(folder, peer)?)
+        .arg(script(folder, peer, body)?)
         .arg(format!("http://{}", peer.address));
     let before = peer.process().map(cpu::settled_us).transpose()?;
     let text = process::output(&mut wrk)?;
@@ -78,9 +79,9 @@ pub fn run(folder: &Path, peer: &Peer, duration: Duration) -> Result<Round> {
 }
 
 /// One request by hand first: a gateway that refuses is very fast.
-pub fn check(folder: &Path, peer: &Peer) -> Result<()> {
+pub fn check(peer: &Peer, body: Body) -> Result<()> {
     use std::io::{Read, Write};
-    let body = peers::request();
+    let body = ask::request(body);
     let mut socket = std::net::TcpStream::connect(peer.address)?;
     socket.set_read_timeout(Some(Duration::from_secs(10)))?;
     write!(
@@ -96,6 +97,5 @@ pub fn check(folder: &Path, peer: &Peer) -> Result<()> {
         bail!("it answered:\n{answer}");
     }
     ensure!(!peer.receipts || answer.to_ascii_lowercase().contains("hoheit-receipt: rcp_"), "no receipt:\n{answer}");
-    let _script = script(folder, peer)?;
     Ok(())
 }
