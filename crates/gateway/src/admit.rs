@@ -33,8 +33,8 @@ impl Admitted {
         &self.obligation
     }
 
-    pub fn obligation_mut(&mut self) -> &mut Obligation {
-        &mut self.obligation
+    pub fn obligation_and_verdict(&mut self) -> (&mut Obligation, &Verdict) {
+        (&mut self.obligation, &self.verdict)
     }
 
     pub fn fields(&self) -> &Fields {

@@ -11,7 +11,7 @@ use crate::fields::{Fields, Operation};
 use crate::limits::ANSWER_TOKENS_MIN;
 use crate::settle::Bounds;
 use crate::view::Verdict;
-use types::snapshot::{Endpoint, EngineKind};
+use types::snapshot::Endpoint;
 
 /// What one choice of an answer may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,9 +28,7 @@ pub enum Length {
 /// is told, or by its context.
 pub fn bounds(fields: &Fields, verdict: &Verdict) -> (Bounds, Length) {
     let endpoints = || verdict.permitted.iter().map(|(entry, _)| &entry.endpoint);
-    let kinds = verdict.permitted.iter().flat_map(|(entry, _)| &entry.replicas).map(|replica| replica.engine.kind);
-    let ours = kinds.into_iter().all(|kind| kind == EngineKind::Embedded);
-    let (length, per_choice) = length(fields, endpoints, ours);
+    let (length, per_choice) = length(fields, endpoints, verdict.embedded_only);
     let context = endpoints().map(|endpoint| endpoint.context_length).max().unwrap_or(0);
     let input_tokens = fields.input_tokens_bound.unwrap_or(u64::MAX);
     let bounds = match fields.operation {

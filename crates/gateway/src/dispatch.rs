@@ -3,24 +3,24 @@
 //!
 //! Takes only a [`Routed`]. Whoever drops the future cancels the request: the connection closes and the engine sees it.
 
+use crate::body::BodyError;
 use crate::dial::Dial;
 use crate::limits::Limits;
+use crate::link::{Link, LinkBody};
 use crate::meter::Report as UsageReport;
+use crate::pool::Pool;
 use crate::refusal::Refusal;
 use crate::route::Routed;
 use crate::trace::TRACEPARENT;
 use crate::upstream::Upstream;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use std::time::Duration;
 use tokio::time::Instant;
+use tower::{Service, ServiceExt};
 use types::Code;
 
 /// What `Retry-After` of an engine is capped to, before it is passed on.
@@ -35,7 +35,8 @@ const ENGINE_ERROR_BYTES_MAX: usize = 64 << 10;
 /// Connections to engines, one pool per lane.
 #[derive(Clone)]
 pub struct EngineClient {
-    client: Client<Dial, Full<Bytes>>,
+    dial: Dial,
+    pool: Pool,
 }
 
 /// A whole answer, checked to be JSON.
@@ -88,20 +89,14 @@ impl Failure {
 
 impl EngineClient {
     pub fn new(dial: Dial) -> Self {
-        let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(Duration::from_secs(30))
-            .pool_timer(TokioTimer::new())
-            .build(dial);
-        EngineClient { client }
+        EngineClient { dial, pool: Pool::default() }
     }
 
     /// One attempt. A stream has a time to its first token; whatever it is, the request's deadline ends it.
     pub async fn send(&self, routed: &Routed, stream: bool, limits: &Limits) -> Result<Answer, Failure> {
-        let request =
-            request(routed).map_err(|_| Failure::engine(Code::EngineFailed, "the engine's URL is unusable"))?;
         let first_token = if stream { Some(Instant::now() + limits.first_token_timeout) } else { None };
         let until = first_token.unwrap_or(routed.deadline).min(routed.deadline);
-        let exchange = self.exchange(request, stream, limits, routed.deadline);
+        let exchange = self.exchange(routed, stream, limits);
         let answer = tokio::time::timeout_at(until, exchange).await.unwrap_or_else(|_| match until < routed.deadline {
             true => Err(Failure::engine(Code::EngineTimeout, "the engine did not answer in time: try again")),
             false => Err(Failure::too_late()),
@@ -112,15 +107,35 @@ impl EngineClient {
         answer
     }
 
-    async fn exchange(
-        &self,
-        request: Request<Full<Bytes>>,
-        stream: bool,
-        limits: &Limits,
-        deadline: Instant,
-    ) -> Result<Answer, Failure> {
-        let response = self.client.request(request).await.map_err(|error| {
-            tracing::debug!(error = %error, "an engine could not be reached");
+    /// Sends the request over a connection that waits, or over a new one.
+    async fn ask(&self, routed: &Routed) -> Result<Response<LinkBody>, BodyError> {
+        let key = routed.replica.pool_key;
+        loop {
+            let (mut link, waited) = match self.pool.take(key) {
+                Some(link) => (link, true),
+                None => (self.connect(routed).await?, false),
+            };
+            match link.send(request(routed)).await {
+                Ok(response) => {
+                    let (head, body) = response.into_parts();
+                    return Ok(Response::from_parts(head, LinkBody::new(body, link, (self.pool.clone(), key))));
+                }
+                // It closed while it waited: the engine has seen nothing, so this is no attempt.
+                Err(error) if waited && error.is_before_anything() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn connect(&self, routed: &Routed) -> Result<Link, BodyError> {
+        let mut dial = self.dial.clone();
+        let wire = dial.ready().await?.call(routed.replica.address.clone()).await?;
+        Ok(Link::open(wire).await?)
+    }
+
+    async fn exchange(&self, routed: &Routed, stream: bool, limits: &Limits) -> Result<Answer, Failure> {
+        let response = self.ask(routed).await.map_err(|error| {
+            tracing::debug!(%error, "an engine could not be reached");
             Failure::engine(Code::ReplicaUnavailable, "the engine cannot be reached: try again")
         })?;
         if response.status() != StatusCode::OK {
@@ -132,7 +147,7 @@ impl EngineClient {
             if !is(b"text/event-stream") {
                 return Err(Failure::engine(Code::EngineFailed, "the engine answered a stream with something else"));
             }
-            return Upstream::open(response.into_body(), limits, deadline)
+            return Upstream::open(response.into_body(), limits, routed.deadline)
                 .await
                 .map(|upstream| Answer::Stream(Box::new(upstream)));
         }
@@ -141,22 +156,32 @@ impl EngineClient {
     }
 }
 
-fn request(routed: &Routed) -> Result<Request<Full<Bytes>>, http::Error> {
-    let mut request = Request::builder()
-        .method(Method::POST)
-        .uri(routed.replica.uri(routed.path)?)
-        .header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
-        .header("x-request-id", routed.receipt.to_string());
+/// Headers of a request to an engine: type, request id, host, credential, trace, and hyper's own for the length.
+const HEADERS_USUAL: usize = 8;
+
+fn request(routed: &Routed) -> Request<Full<Bytes>> {
+    let mut request = Request::new(Full::new(routed.body.clone()));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = routed.replica.target(routed.operation).clone();
+    let mut headers = HeaderMap::with_capacity(HEADERS_USUAL);
+    headers.insert(header::HOST, routed.replica.host.clone());
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Ok(id) = HeaderValue::try_from(routed.receipt.to_string()) {
+        headers.insert(&X_REQUEST_ID, id);
+    }
     if let Some(authorization) = &routed.replica.authorization {
-        request = request.header(header::AUTHORIZATION, authorization.clone());
+        headers.insert(header::AUTHORIZATION, authorization.clone());
     }
     if let Some(traceparent) = &routed.traceparent {
-        request = request.header(TRACEPARENT, traceparent.clone());
+        headers.insert(TRACEPARENT, traceparent.clone());
     }
-    request.body(Full::new(routed.body.clone()))
+    *request.headers_mut() = headers;
+    request
 }
 
-async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, Failure> {
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+async fn collect(mut body: LinkBody, limit: usize) -> Result<Bytes, Failure> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame =
@@ -244,7 +269,7 @@ impl EngineError {
 const CONTEXT_LENGTH_EXCEEDED: &str = "context_length_exceeded";
 
 /// A status that is not 200.
-async fn rejection(response: Response<Incoming>) -> Failure {
+async fn rejection(response: Response<LinkBody>) -> Failure {
     let status = response.status().as_u16();
     let retry_after = response
         .headers()

@@ -20,6 +20,9 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// In the order of their declaration.
+    pub const ALL: [Operation; 3] = [Operation::ChatCompletions, Operation::Completions, Operation::Embeddings];
+
     /// As in receipts and metrics.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -179,7 +179,7 @@ impl Gateway {
         let mut last = None;
         for claims in unresolved {
             let room = crate::receipt::room(&gateway).await.map_err(RecoverError::Append)?;
-            last = Some(crate::receipt::fix(&gateway, room, claims));
+            last = Some(crate::receipt::fix(&gateway, room, claims, None));
         }
         if let Some(last) = last {
             last.await.map_err(RecoverError::Append)?;

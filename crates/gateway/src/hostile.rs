@@ -9,7 +9,7 @@ use crate::dispatch::Failure;
 use crate::edit::EngineEdit;
 use crate::fields::{Fields, Operation};
 use crate::meter::text_bytes;
-use crate::record::{Record, decode, encode_intent, encode_receipt, encode_watermark};
+use crate::record::{INTENT, Record, decode, encode_receipt, encode_watermark};
 use crate::sse::{Splitter, data_range};
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -126,7 +126,9 @@ fn forwarded(fields: &Fields, sent: &BTreeMap<String, &RawValue>, bytes: &[u8], 
 pub fn record(bytes: &[u8]) {
     let Ok(record) = decode(bytes) else { return };
     let again = match &record {
-        Record::Intent(intent) => encode_intent(intent),
+        // The forms of earlier versions are read and never written.
+        Record::Intent(intent) if bytes[0] == INTENT => intent.encode().expect("an intent of this form can be written"),
+        Record::Intent(_) => return,
         Record::Watermark(watermark) => encode_watermark(watermark),
         Record::Receipt(receipt) => encode_receipt(receipt),
     };

@@ -107,6 +107,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 async fn accept(listener: TcpListener, shared: Shared, stopped: watch::Receiver<bool>) -> io::Result<()> {
     let mut stop = stopped.clone();
     let listener = tokio::net::TcpListener::from_std(listener)?;
+    let bell = tokio::spawn(shared.gateway.journal.bell());
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -130,6 +131,7 @@ async fn accept(listener: TcpListener, shared: Shared, stopped: watch::Receiver<
         tracing::warn!("requests were still running when the drain time ended: they are cut and receipted as aborted");
         connections.shutdown().await;
     }
+    bell.abort();
     Ok(())
 }
 

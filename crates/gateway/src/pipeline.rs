@@ -109,15 +109,15 @@ async fn infer(gateway: &Arc<Gateway>, client: &EngineClient, received: Received
         gateway.metrics.engine_attempts.inc();
         // The intent reaches the disk while the engine works.
         match client.send(&routed, admitted.fields().stream, &gateway.limits).await {
-            Ok(answer) => {
+            // Of a whole answer nothing leaves before its receipt is durable, and the journal keeps its order: whatever is
+            // behind the intent is durable only when the intent is.
+            Ok(Answer::Whole(whole)) => return deliver(admitted.into_rest(), routed.in_flight, whole).await,
+            Ok(Answer::Stream(upstream)) => {
                 if intent.await.is_err() {
                     let Rest { obligation, rates, .. } = admitted.into_rest();
                     return end(obligation, End::failed(Code::Internal), &journal_failed(), rates).await;
                 }
-                return match answer {
-                    Answer::Whole(whole) => deliver(admitted.into_rest(), routed.in_flight, whole).await,
-                    Answer::Stream(upstream) => stream(admitted.into_rest(), routed.in_flight, *upstream),
-                };
+                return stream(admitted.into_rest(), routed.in_flight, *upstream);
             }
             Err(failure) => {
                 let now = gateway.clock.monotonic_millis();

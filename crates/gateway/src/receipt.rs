@@ -13,14 +13,15 @@ use crate::fields::Operation;
 use crate::gateway::Gateway;
 use crate::limits::{RECEIPT_ROOM_BYTES, RECEIPT_RULES_MAX};
 use crate::meter::Meter;
-use crate::record::{FixedReceipt, Intent, Watermark, encode_intent, encode_receipt, encode_watermark};
+use crate::record::{FixedReceipt, IntentFrame, IntentOf, Watermark, encode_intent, encode_receipt, encode_watermark};
 use crate::settle::Hold;
 use crate::trace::Notes;
-use crate::view::{KeyEntry, View};
+use crate::view::{KeyEntry, Place, View};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use journal::{AppendError, Appended, Room};
 use ledger::hash::Hash;
+use ledger::stencil::Stencil;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -59,16 +60,19 @@ pub async fn room(gateway: &Gateway) -> Result<Room, AppendError> {
 
 /// Gives the receipt its place in its tenant's chain and puts it into the journal's queue, both under the chain's lock:
 /// the order of the chain is the order of the journal. The chain moves on only with a record that the journal has taken.
-pub fn fix(gateway: &Gateway, room: Room, mut claims: ReceiptClaims) -> Appended {
+pub fn fix(gateway: &Gateway, room: Room, mut claims: ReceiptClaims, prepared: Option<&Prepared>) -> Appended {
     let end = gateway.chains.end(claims.sub);
     let mut end = end.lock().unwrap_or_else(PoisonError::into_inner);
     claims.inc = gateway.incarnation;
     claims.seq = end.seq + 1;
     claims.prev = URL_SAFE_NO_PAD.encode(end.leaf.0);
-    let signing_input = gateway
-        .receipt_header
-        .signing_input(&claims)
-        .expect("claims are plain data: nothing in them can fail to serialise");
+    let signing_input = match prepared {
+        Some(prepared) => gateway.receipt_header.signing_input_from(&prepared.stencil, &claims),
+        None => gateway
+            .receipt_header
+            .signing_input(&claims)
+            .expect("claims are plain data: nothing in them can fail to serialise"),
+    };
     let leaf = ledger::receipt::leaf(signing_input.as_str());
     let record = encode_receipt(&FixedReceipt {
         id: claims.jti,
@@ -126,6 +130,12 @@ impl End {
     }
 }
 
+/// What is written once for all requests of one key to one replica. A snapshot, and with it a verdict, makes it anew.
+pub struct Prepared {
+    stencil: Stencil,
+    frame: IntentFrame,
+}
+
 /// The duty to leave one receipt.
 pub struct Obligation {
     gateway: Arc<Gateway>,
@@ -138,7 +148,9 @@ pub struct Obligation {
     pub model: Arc<str>,
     pub class: DataClass,
     pub policy: Option<(bool, Arc<[String]>)>,
-    pub served_by: Option<Arc<ServedBy>>,
+    served_by: Option<Arc<ServedBy>>,
+    /// What all requests of this key to the replica that serves it share.
+    prepared: Option<Arc<Prepared>>,
     pub request_commitment: Option<[u8; 32]>,
     answer: Option<aws_lc_rs::hmac::Context>,
     pub hold: Option<Hold>,
@@ -171,6 +183,7 @@ impl Obligation {
             class: key.project.class,
             policy: None,
             served_by: None,
+            prepared: None,
             request_commitment: None,
             answer: None,
             hold: None,
@@ -181,17 +194,38 @@ impl Obligation {
     }
 
     /// Makes the promise durable before any byte of an answer leaves. Returns at once; the caller waits beside the
-    /// engine. None if the journal's queue has no room for new work: receipts go first.
+    /// engine. None if the journal's queue has no room for new work: receipts go first; nor before [`Obligation::serve_at`].
     pub fn promise(&self) -> Option<Appended> {
+        let prepared = self.prepared.as_ref()?;
+        let of = IntentOf {
+            receipt: self.id,
+            received_at: self.received_at,
+            opening: &self.opening,
+            request_commitment: self.request_commitment.as_ref(),
+            reserved: self.hold.as_ref().map(Hold::amount).unwrap_or_default(),
+        };
+        self.gateway.journal.append_if_room(encode_intent(of, &prepared.frame))
+    }
+
+    /// Names the place and the rules in the receipt that is being written.
+    pub fn serve_at(&mut self, place: &Place) {
+        self.served_by = Some(place.served_by.clone());
+        self.policy = Some((true, place.rules.clone()));
+        self.prepared = Some(place.prepared(self.operation, || self.prepare()));
+    }
+
+    fn prepare(&self) -> Prepared {
         let price = self.hold.as_ref().map(|hold| hold.price().clone()).unwrap_or_else(|| types::snapshot::Price {
             model: self.model.to_string(),
             input: Default::default(),
             cached_input: Default::default(),
             output: Default::default(),
         });
-        let reserved = self.hold.as_ref().map(Hold::amount).unwrap_or_default();
         let draft = self.claims(End::aborted(), Usage::default(), UsageSource::None, Default::default(), None);
-        self.gateway.journal.append_if_room(encode_intent(&Intent { draft, price, reserved }))
+        Prepared {
+            stencil: Stencil::of(&draft).expect("every receipt has the claims that a stencil looks for"),
+            frame: IntentFrame::new(&draft, &price),
+        }
     }
 
     /// Notes the running count; nobody waits, and a full queue may drop it.
@@ -231,7 +265,7 @@ impl Obligation {
         if let Some(notes) = self.trace.take() {
             self.gateway.end_trace(*notes, &claims);
         }
-        let appended = fix(&self.gateway, room, claims);
+        let appended = fix(&self.gateway, room, claims, self.prepared.as_deref());
         self.gateway.leave();
         appended
     }

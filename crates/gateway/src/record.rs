@@ -7,19 +7,23 @@
 //!
 //! The first byte tells the kind. The forms are ours alone and never leave the machine.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::{BufMut, Bytes, BytesMut};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use types::snapshot::Price;
 use types::{
     IncarnationId, KeyId, MicroEur, Outcome, ProjectId, ReceiptClaims, ReceiptId, TenantId, UnixMillis, Usage,
 };
 
-const INTENT: u8 = b'I';
+pub(crate) const INTENT: u8 = b'J';
+/// As the first two versions wrote it.
+const INTENT_JSON: u8 = b'I';
 const WATERMARK: u8 = b'W';
 const RECEIPT: u8 = b'R';
 
 /// The promise to write a receipt, made before dispatch.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Intent {
     /// As far as known: outcome, usage, cost and chain are those of a request that produced nothing.
     pub draft: ReceiptClaims,
@@ -27,6 +31,25 @@ pub struct Intent {
     pub price: Price,
     /// What was reserved; the receipt never costs more.
     pub reserved: MicroEur,
+}
+
+impl Intent {
+    /// As it stands in the journal; none if its opening or its commitment is not what a gateway writes.
+    pub fn encode(&self) -> Option<Bytes> {
+        let bytes = |text: &str| URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok();
+        let commitment = match self.draft.request_commitment.as_str() {
+            "" => None,
+            text => Some(bytes(text)?),
+        };
+        let of = IntentOf {
+            receipt: self.draft.jti,
+            received_at: self.draft.received_at,
+            opening: &bytes(&self.draft.opening)?,
+            request_commitment: commitment.as_ref(),
+            reserved: self.reserved,
+        };
+        Some(encode_intent(of, &IntentFrame::new(&self.draft, &self.price)))
+    }
 }
 
 /// The running count of a stream.
@@ -64,15 +87,60 @@ pub enum Record {
 #[error("a journal record has a form that this version does not know: it was written by another version of hoheit")]
 pub struct UnknownRecord;
 
-/// An intent of an ordinary request has 1.2 kB; one that is longer grows its buffer once.
-const INTENT_BYTES_USUAL: usize = 1_536;
+/// What is the same in the intents of all requests of one key to one replica, written once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IntentFrame(Box<[u8]>);
 
-pub fn encode_intent(intent: &Intent) -> Bytes {
-    let mut bytes = Vec::with_capacity(INTENT_BYTES_USUAL);
-    bytes.push(INTENT);
-    bytes.extend_from_slice(&intent.draft.jti.0.to_be_bytes());
-    serde_json::to_writer(&mut bytes, intent).expect("plain data into memory: nothing in it can fail to serialise");
-    bytes.into()
+impl IntentFrame {
+    /// Of the draft only what [`encode_intent`] does not write itself is used.
+    pub fn new(draft: &ReceiptClaims, price: &Price) -> IntentFrame {
+        let bytes =
+            serde_json::to_vec(&(draft, price)).expect("plain data into memory: nothing in it can fail to serialise");
+        IntentFrame(bytes.into())
+    }
+}
+
+/// Tag, id, time, opening, whether there is a commitment and which, and what was reserved stand before the frame.
+const INTENT_HEAD: usize = 1 + 16 + 8 + 32 + 1 + 32 + 8;
+
+/// What an intent says of its request alone.
+#[derive(Debug, Clone, Copy)]
+pub struct IntentOf<'a> {
+    pub receipt: ReceiptId,
+    pub received_at: UnixMillis,
+    pub opening: &'a [u8; 32],
+    pub request_commitment: Option<&'a [u8; 32]>,
+    pub reserved: MicroEur,
+}
+
+pub fn encode_intent(of: IntentOf<'_>, frame: &IntentFrame) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(INTENT_HEAD + frame.0.len());
+    bytes.put_u8(INTENT);
+    bytes.put_u128(of.receipt.0);
+    bytes.put_i64(of.received_at.0);
+    bytes.put_slice(of.opening);
+    bytes.put_u8(of.request_commitment.is_some().into());
+    bytes.put_slice(of.request_commitment.unwrap_or(&[0; 32]));
+    bytes.put_i64(of.reserved.0);
+    bytes.put_slice(&frame.0);
+    bytes.freeze()
+}
+
+fn decode_intent(bytes: &[u8]) -> Option<Intent> {
+    let (head, frame) = bytes.split_at_checked(INTENT_HEAD - 1)?;
+    let (draft, price): (ReceiptClaims, Price) = serde_json::from_slice(frame).ok()?;
+    let number = |at: usize| i64::from_be_bytes(head[at..at + 8].try_into().unwrap_or_default());
+    let received_at = UnixMillis(number(16));
+    let draft = ReceiptClaims {
+        jti: ReceiptId(id_at(head, 0)),
+        iat: received_at.seconds(),
+        received_at,
+        ended_at: received_at,
+        opening: URL_SAFE_NO_PAD.encode(&head[24..56]),
+        request_commitment: if head[56] == 0 { String::new() } else { URL_SAFE_NO_PAD.encode(&head[57..89]) },
+        ..draft
+    };
+    Some(Intent { draft, price, reserved: MicroEur(number(89)) })
 }
 
 /// What shipping has to know of a record, without reading more of it than that: it sees each one and keeps the receipts.
@@ -84,7 +152,7 @@ pub enum Shipping {
 
 pub fn decode_for_shipping(bytes: &[u8]) -> Result<Shipping, UnknownRecord> {
     match bytes.split_first() {
-        Some((&INTENT, rest)) if rest.first() != Some(&b'{') && rest.len() > 16 => {
+        Some((&INTENT | &INTENT_JSON, rest)) if rest.first() != Some(&b'{') && rest.len() > 16 => {
             Ok(Shipping::Opens(ReceiptId(id_at(rest, 0))))
         }
         _ => Ok(match decode(bytes)? {
@@ -126,10 +194,12 @@ pub fn encode_receipt(receipt: &FixedReceipt) -> Bytes {
 pub fn decode(bytes: &[u8]) -> Result<Record, UnknownRecord> {
     match bytes.split_first() {
         // As the first version wrote it, without the id in front; no id of this century begins with a brace.
-        Some((&INTENT, rest)) if rest.first() == Some(&b'{') => {
+        Some((&INTENT, rest)) => decode_intent(rest).map(|it| Record::Intent(Box::new(it))).ok_or(UnknownRecord),
+        Some((&INTENT_JSON, rest)) if rest.first() == Some(&b'{') => {
             serde_json::from_slice(rest).map(Record::Intent).map_err(|_| UnknownRecord)
         }
-        Some((&INTENT, rest)) if rest.len() > 16 => {
+        // As the second version wrote it.
+        Some((&INTENT_JSON, rest)) if rest.len() > 16 => {
             let intent: Intent = serde_json::from_slice(&rest[16..]).map_err(|_| UnknownRecord)?;
             if intent.draft.jti.0 != id_at(rest, 0) {
                 return Err(UnknownRecord);
@@ -185,6 +255,23 @@ mod tests {
             signing_input: "abc.def".to_owned(),
         };
         assert_eq!(decode(&encode_receipt(&receipt)), Ok(Record::Receipt(receipt)));
+        let text = r#"{"iss":"s","jti":"rcp_00000000000000000000000007","iat":1,"sub":"ten_00000000000000000000000001",
+            "project":"prj_00000000000000000000000001","key":"key_00000000000000000000000001","dialect":"openai",
+            "operation":"completions","model":"m","data_class":"internal","policy":{"digest":"d","permit":true,"rules":["r"]},
+            "usage":{"input":0,"cached":0,"output":0,"reasoning":0},"usage_source":"none","price_book":"p","cost_micro_eur":0,
+            "outcome":"aborted","received_at":1999,"ended_at":1999,"request_commitment":"AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM",
+            "opening":"AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI","inc":"inc_00000000000000000000000001","seq":0,"prev":""}"#;
+        let price = Price { model: "m".to_owned(), input: MicroEur(1), cached_input: MicroEur(2), output: MicroEur(3) };
+        let intent = Intent { draft: serde_json::from_str(text).unwrap(), price, reserved: MicroEur(-4) };
+        let none = Intent {
+            draft: ReceiptClaims { request_commitment: String::new(), ..intent.draft.clone() },
+            ..intent.clone()
+        };
+        for intent in [intent, none] {
+            let bytes = intent.encode().unwrap();
+            assert_eq!(decode(&bytes), Ok(Record::Intent(Box::new(intent))));
+            assert!((1..bytes.len()).all(|cut| decode(&bytes[..cut]).is_err()), "a part of an intent is none");
+        }
         let watermark =
             Watermark { receipt: ReceiptId(9), usage: Usage { input: 1, cached: 2, output: 3, reasoning: 4 } };
         assert_eq!(decode(&encode_watermark(&watermark)), Ok(Record::Watermark(watermark)));

@@ -1,17 +1,23 @@
 //! A running engine as the gateway sees it: where it is, how many requests it holds, whether its breaker is closed.
 //! One per engine id for the life of the process, so that a new snapshot does not forget that an engine is failing.
 
+use crate::fields::Operation;
+use crate::pool::PoolKey;
 use routing::Breaker;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use types::EngineId;
 use types::snapshot::Engine;
 
 pub struct Replica {
     pub engine: Engine,
-    /// Scheme and authority, parsed once.
-    pub base: http::uri::Parts,
+    /// Where its connections lead, and how they are told apart from those to an address that it had before.
+    pub address: http::Uri,
+    pub pool_key: PoolKey,
+    pub host: http::HeaderValue,
+    /// The paths of its operations, parsed once.
+    targets: [http::Uri; Operation::ALL.len()],
     pub authorization: Option<http::HeaderValue>,
     /// The status of the last misfit that the log names.
     misfit: AtomicU16,
@@ -20,6 +26,7 @@ pub struct Replica {
 
 /// What outlives a change of the engine's record.
 struct Live {
+    pool_key: PoolKey,
     in_flight: AtomicU32,
     breaker: Mutex<Breaker>,
 }
@@ -62,17 +69,9 @@ impl Replica {
         }
     }
 
-    /// The engine's URI for a path such as `/v1/chat/completions`.
-    pub fn uri(&self, path: &str) -> Result<http::Uri, http::Error> {
-        let prefix = self.base.path_and_query.as_ref().map_or("", |prefix| prefix.path().trim_end_matches('/'));
-        let mut uri = http::Uri::builder();
-        if let Some(scheme) = &self.base.scheme {
-            uri = uri.scheme(scheme.clone());
-        }
-        if let Some(authority) = &self.base.authority {
-            uri = uri.authority(authority.clone());
-        }
-        uri.path_and_query(format!("{prefix}{path}")).build()
+    /// What a request line names, such as `/v1/chat/completions` behind the engine's own prefix.
+    pub fn target(&self, operation: Operation) -> &http::Uri {
+        &self.targets[operation as usize]
     }
 }
 
@@ -97,6 +96,7 @@ impl Drop for InFlight {
 /// All replicas by engine id.
 #[derive(Default)]
 pub struct Replicas {
+    pool_keys: AtomicU64,
     by_id: Mutex<HashMap<EngineId, Arc<Replica>>>,
 }
 
@@ -106,13 +106,19 @@ impl Replicas {
         let live = match by_id.get(&engine.id) {
             Some(replica) if replica.engine == *engine => return Ok(replica.clone()),
             Some(replica) if replica.engine.url == engine.url => replica.live.clone(),
-            _ => Arc::new(Live { in_flight: AtomicU32::new(0), breaker: Mutex::new(Breaker::new()) }),
+            _ => Arc::new(Live {
+                pool_key: self.pool_keys.fetch_add(1, Ordering::Relaxed),
+                in_flight: AtomicU32::new(0),
+                breaker: Mutex::new(Breaker::new()),
+            }),
         };
         let uri: http::Uri = engine.url.parse().map_err(|_| UrlError)?;
-        let base = uri.into_parts();
-        if base.scheme.is_none() || base.authority.is_none() {
-            return Err(UrlError);
-        }
+        let (Some(_), Some(authority)) = (uri.scheme(), uri.authority()) else { return Err(UrlError) };
+        let host = http::HeaderValue::from_str(authority.as_str()).map_err(|_| UrlError)?;
+        let prefix = uri.path().trim_end_matches('/');
+        let target = |operation: Operation| format!("{prefix}{}", operation.path()).parse().map_err(|_| UrlError);
+        let [chat, completions, embeddings] = Operation::ALL.map(target);
+        let targets = [chat?, completions?, embeddings?];
         let authorization = match &engine.credential {
             None => None,
             Some(credential) => {
@@ -121,8 +127,16 @@ impl Replicas {
                 Some(value)
             }
         };
-        let replica =
-            Arc::new(Replica { engine: engine.clone(), base, authorization, misfit: AtomicU16::new(0), live });
+        let replica = Arc::new(Replica {
+            engine: engine.clone(),
+            host,
+            targets,
+            address: uri,
+            pool_key: live.pool_key,
+            authorization,
+            misfit: AtomicU16::new(0),
+            live,
+        });
         by_id.insert(engine.id, replica.clone());
         Ok(replica)
     }

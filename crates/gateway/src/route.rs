@@ -5,23 +5,22 @@
 
 use crate::admit::Admitted;
 use crate::edit::EngineEdit;
+use crate::fields::Operation;
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::replica::{InFlight, Replica};
-use crate::view::EndpointEntry;
 use bytes::Bytes;
 use http::HeaderValue;
 use routing::ReplicaView;
 use std::sync::Arc;
 use tokio::time::Instant;
-use types::receipt::ServedBy;
 use types::{Code, ReceiptId};
 
 /// One attempt at one replica.
 pub struct Routed {
     pub(crate) replica: Arc<Replica>,
     pub(crate) body: Bytes,
-    pub(crate) path: &'static str,
+    pub(crate) operation: Operation,
     /// Sent along, so that an operator finds the request of a receipt in the engine's log.
     pub(crate) receipt: ReceiptId,
     /// The same for its traces, if anybody asked for them.
@@ -30,12 +29,9 @@ pub struct Routed {
     /// The request's, not the attempt's.
     pub(crate) deadline: Instant,
     metrics: Metrics,
-    served_by: Arc<ServedBy>,
-    rules: Arc<[String]>,
+    /// Its place in the verdict.
+    place: usize,
 }
-
-/// A replica, the endpoint that it is of, and the rules that permit it.
-type Candidate<'a> = (&'a Arc<EndpointEntry>, &'a Arc<[String]>, &'a Arc<Replica>);
 
 /// What was tried so far, before the first token.
 #[derive(Default)]
@@ -53,28 +49,24 @@ impl Attempts {
         let gateway = admitted.obligation().gateway();
         let now = gateway.clock.monotonic_millis();
         let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + gateway.limits.total_timeout);
-        let candidates: Vec<Candidate<'_>> = admitted
-            .verdict()
-            .permitted
+        let places = &admitted.verdict().places;
+        let views: Vec<ReplicaView> = places
             .iter()
-            .flat_map(|(entry, rules)| entry.replicas.iter().map(move |replica| (entry, rules, replica)))
-            .collect();
-        let views: Vec<ReplicaView> = candidates
-            .iter()
-            .map(|(_, _, replica)| ReplicaView {
-                in_flight: replica.in_flight(),
-                available: replica.breaker().available(now),
+            .map(|place| ReplicaView {
+                in_flight: place.replica.in_flight(),
+                available: place.replica.breaker().available(now),
             })
             .collect();
         let mut random = [0; 8];
         gateway.clock.random(&mut random);
-        let place = self.tried.next(
+        let chosen = self.tried.next(
             &views,
             u64::from_le_bytes(random),
             || gateway.may_retry(now),
-            |place| candidates[place].2.breaker().try_pass(now),
+            |at| places[at].replica.breaker().try_pass(now),
         );
-        let Some((entry, rules, replica)) = place.map(|place| candidates[place]) else { return Err(self.give_up()) };
+        let Some(place) = chosen else { return Err(self.give_up()) };
+        let replica = &places[place].replica;
         let engine = &replica.engine;
         let edit = EngineEdit {
             kind: engine.kind,
@@ -84,12 +76,11 @@ impl Attempts {
         };
         Ok(Routed {
             body: admitted.fields().for_engine(admitted.body(), &edit),
-            path: admitted.fields().operation.path(),
+            operation: admitted.fields().operation,
             receipt: admitted.obligation().id,
             traceparent: admitted.obligation().trace.as_ref().and_then(|it| it.for_engine(admitted.obligation().id)),
             in_flight: replica.enter(),
-            served_by: Arc::new(served_by(entry, replica)),
-            rules: rules.clone(),
+            place,
             replica: replica.clone(),
             deadline,
             metrics: gateway.metrics.clone(),
@@ -116,27 +107,10 @@ impl Routed {
 
     /// Names the place and the rules in the receipt that is being written.
     pub fn note(&self, admitted: &mut Admitted) {
-        let obligation = admitted.obligation_mut();
+        let (obligation, verdict) = admitted.obligation_and_verdict();
         if let Some(notes) = &mut obligation.trace {
             notes.attempts += 1;
         }
-        obligation.served_by = Some(self.served_by.clone());
-        obligation.policy = Some((true, self.rules.clone()));
-    }
-}
-
-fn served_by(entry: &EndpointEntry, replica: &Replica) -> ServedBy {
-    let facts = &entry.endpoint.facts;
-    ServedBy {
-        endpoint: entry.endpoint.id,
-        weights: entry.endpoint.weights.clone(),
-        provider: facts.provider.clone(),
-        jurisdiction: facts.jurisdiction,
-        operator: facts.operator.clone(),
-        site: facts.site.clone(),
-        country: facts.country,
-        machine: replica.engine.id.to_string(),
-        retention: facts.retention,
-        attestation: facts.attestation.clone(),
+        obligation.serve_at(&verdict.places[self.place]);
     }
 }

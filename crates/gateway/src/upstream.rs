@@ -8,10 +8,10 @@
 use crate::chunk::{Chunk, carries_output, finishes};
 use crate::dispatch::Failure;
 use crate::limits::Limits;
+use crate::link::LinkBody;
 use crate::sse::{Splitter, data_range};
 use bytes::Bytes;
 use http_body::Body;
-use hyper::body::Incoming;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
@@ -26,7 +26,7 @@ const HELD_BYTES_MAX: usize = 64 << 10;
 
 /// An engine's stream that has begun to speak.
 pub struct Upstream {
-    body: Incoming,
+    body: LinkBody,
     splitter: Splitter,
     /// Fires when the engine is silent for too long, or the whole takes too long.
     alarm: Pin<Box<Sleep>>,
@@ -55,7 +55,7 @@ enum Look {
 
 impl Upstream {
     /// Waits until the answer begins: until then, another replica may still be tried.
-    pub async fn open(body: Incoming, limits: &Limits, deadline: Instant) -> Result<Upstream, Failure> {
+    pub async fn open(body: LinkBody, limits: &Limits, deadline: Instant) -> Result<Upstream, Failure> {
         let mut upstream = Upstream {
             body,
             splitter: Splitter::new(limits.event_bytes_max),

@@ -3,13 +3,16 @@
 //!
 //! What moves (scopes, replicas) is not in here but referenced from here, and survives the swap.
 
+use crate::fields::Operation;
 use crate::limits::MODEL_NAME_BYTES_MAX;
+use crate::receipt::Prepared;
 use crate::replica::{Replica, Replicas};
 use crate::scope::{Scope, ScopeId, Scopes};
 use policy::{Bundle, Decision, Question};
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
-use types::snapshot::{Endpoint, Key, Price, Project};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use types::receipt::ServedBy;
+use types::snapshot::{Endpoint, EngineKind, Key, Price, Project};
 use types::{Country, DataClass, KeyId, MicroEur, Month, Snapshot, TenantId};
 
 pub struct View {
@@ -60,6 +63,25 @@ pub struct Verdict {
     pub permitted: Vec<(Arc<EndpointEntry>, Arc<[String]>)>,
     /// Why the others may not.
     pub refused: Vec<(Arc<EndpointEntry>, Decision)>,
+    /// The replicas of the permitted endpoints.
+    pub places: Vec<Place>,
+    /// Every one of them is ours, and fits its answer to its context by itself.
+    pub embedded_only: bool,
+}
+
+/// A replica that may serve, and what receipts say of it: made once, shared by all of its requests.
+pub struct Place {
+    pub replica: Arc<Replica>,
+    pub rules: Arc<[String]>,
+    pub served_by: Arc<ServedBy>,
+    /// By operation, made with the first request.
+    prepared: [OnceLock<Arc<Prepared>>; Operation::ALL.len()],
+}
+
+impl Place {
+    pub fn prepared(&self, operation: Operation, make: impl FnOnce() -> Prepared) -> Arc<Prepared> {
+        self.prepared[operation as usize].get_or_init(|| Arc::new(make())).clone()
+    }
 }
 
 impl Verdict {
@@ -201,11 +223,15 @@ impl View {
         if let Some(verdict) = self.verdicts.read().unwrap_or_else(PoisonError::into_inner).get(&place) {
             return verdict.clone();
         }
-        let mut verdict = Verdict { permitted: Vec::new(), refused: Vec::new() };
+        let mut verdict =
+            Verdict { permitted: Vec::new(), refused: Vec::new(), places: Vec::new(), embedded_only: true };
         for entry in &model.endpoints {
             let decision = self.policy.decide(&question(key, class, key.project.country, &entry.endpoint));
             if decision.permit {
-                verdict.permitted.push((entry.clone(), decision.rules.into()));
+                let rules: Arc<[String]> = decision.rules.into();
+                verdict.places.extend(entry.replicas.iter().map(|replica| place_of(entry, &rules, replica)));
+                verdict.embedded_only &= entry.replicas.iter().all(|it| it.engine.kind == EngineKind::Embedded);
+                verdict.permitted.push((entry.clone(), rules));
             } else {
                 verdict.refused.push((entry.clone(), decision));
             }
@@ -213,6 +239,28 @@ impl View {
         let verdict = Arc::new(verdict);
         self.verdicts.write().unwrap_or_else(PoisonError::into_inner).insert(place, verdict.clone());
         verdict
+    }
+}
+
+fn place_of(entry: &EndpointEntry, rules: &Arc<[String]>, replica: &Arc<Replica>) -> Place {
+    let facts = &entry.endpoint.facts;
+    let served_by = ServedBy {
+        endpoint: entry.endpoint.id,
+        weights: entry.endpoint.weights.clone(),
+        provider: facts.provider.clone(),
+        jurisdiction: facts.jurisdiction,
+        operator: facts.operator.clone(),
+        site: facts.site.clone(),
+        country: facts.country,
+        machine: replica.engine.id.to_string(),
+        retention: facts.retention,
+        attestation: facts.attestation.clone(),
+    };
+    Place {
+        replica: replica.clone(),
+        rules: rules.clone(),
+        served_by: Arc::new(served_by),
+        prepared: Default::default(),
     }
 }
 

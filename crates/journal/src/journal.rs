@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use crate::bell::Bell;
 use crate::disk::Disk;
 use crate::error::{CloseError, During, Fatal, OpenError};
 use crate::keeper::Keeper;
@@ -151,6 +152,11 @@ impl Journal {
     /// For a thread that works in turns ([`crate::work_in_turns`]): call before it waits for anything.
     pub fn end_turn(&self) {
         self.handle.shared.end_turn();
+    }
+
+    /// Wakes those who wait on one thread with one wake-up per commit: run it there as a task.
+    pub fn bell(&self) -> Bell {
+        Bell::new(Arc::clone(&self.handle.shared))
     }
 
     /// The newest record of this incarnation that is durable; 0 before the first.

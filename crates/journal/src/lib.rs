@@ -21,6 +21,7 @@
 //! process (by default `abort`). The next start recovers. A disk that is merely full never gets there: space is taken
 //! ahead of need, [`Journal::has_space`] turns false first, and appends wait in the bounded queue.
 
+mod bell;
 mod crank;
 mod disk;
 mod error;
@@ -34,6 +35,7 @@ mod recovery;
 mod segment;
 mod writer;
 
+pub use bell::Bell;
 pub use crank::Crank;
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::{AppendError, CloseError, Fatal, OpenError, ReadError};

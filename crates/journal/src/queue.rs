@@ -16,6 +16,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
+use crate::bell::{self, Rope};
 use crate::error::AppendError;
 use crate::record::OVERHEAD_BYTES;
 
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     /// Wakes the writer.
     filled: Condvar,
     waiting: Mutex<Waiting>,
+    /// Of the threads that wake their own.
+    ropes: Mutex<Vec<Arc<Rope>>>,
     durable: AtomicU64,
     state: AtomicU8,
     queue_bytes_max: usize,
@@ -91,6 +94,7 @@ impl Shared {
             queue: Mutex::new(Queue { records: Vec::new(), bytes: 0, promised: 0, seq_next: 1, writer_sleeps: false }),
             filled: Condvar::new(),
             waiting: Mutex::new(Waiting { first: 1, wakers: VecDeque::new() }),
+            ropes: Mutex::default(),
             durable: AtomicU64::new(0),
             state: AtomicU8::new(State::Open as u8),
             queue_bytes_max,
@@ -99,7 +103,7 @@ impl Shared {
     }
 
     pub(crate) fn state(&self) -> State {
-        match self.state.load(Ordering::Acquire) {
+        match self.state.load(Ordering::SeqCst) {
             0 => State::Open,
             1 => State::Closing,
             2 => State::Closed,
@@ -108,7 +112,24 @@ impl Shared {
     }
 
     pub(crate) fn durable(&self) -> u64 {
-        self.durable.load(Ordering::Acquire)
+        self.durable.load(Ordering::SeqCst)
+    }
+
+    /// Nothing more becomes durable.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.state(), State::Closed | State::Failed)
+    }
+
+    pub(crate) fn hang(&self, rope: Arc<Rope>) {
+        lock(&self.ropes).push(rope);
+    }
+
+    pub(crate) fn unhang(&self, rope: &Arc<Rope>) {
+        lock(&self.ropes).retain(|other| !Arc::ptr_eq(other, rope));
+    }
+
+    fn ring(&self) {
+        lock(&self.ropes).iter().for_each(|rope| rope.pull());
     }
 
     /// Records that have their number and are not durable yet.
@@ -227,12 +248,13 @@ impl Shared {
             if self.state() == State::Failed {
                 return;
             }
-            self.durable.store(seq, Ordering::Release);
+            self.durable.store(seq, Ordering::SeqCst);
             let count = usize::try_from(seq + 1 - waiting.first).unwrap_or(usize::MAX).min(waiting.wakers.len());
             woken.extend(waiting.wakers.drain(..count).flatten());
             waiting.first = seq + 1;
         }
         woken.drain(..).for_each(Waker::wake);
+        self.ring();
     }
 
     /// Takes no more records.
@@ -261,11 +283,12 @@ impl Shared {
         let woken = mem::take(&mut waiting.wakers);
         drop((queue, waiting));
         woken.into_iter().flatten().for_each(Waker::wake);
+        self.ring();
     }
 
     /// States only go forward: open, closing, closed; failed stays. What it was before.
     fn move_to(&self, state: State) -> u8 {
-        self.state.fetch_max(state as u8, Ordering::AcqRel)
+        self.state.fetch_max(state as u8, Ordering::SeqCst)
     }
 
     /// How many records were taken that never became durable; the answer is final once the journal has ended.
@@ -273,18 +296,29 @@ impl Shared {
         lock(&self.queue).seq_next - 1 - self.durable()
     }
 
-    fn poll(&self, seq: u64, context: &Context<'_>) -> Poll<Result<u64, AppendError>> {
-        if self.durable() >= seq {
-            return Poll::Ready(Ok(seq));
-        }
-        let mut waiting = lock(&self.waiting);
+    fn outcome(&self, seq: u64) -> Poll<Result<u64, AppendError>> {
         if self.durable() >= seq {
             return Poll::Ready(Ok(seq));
         }
         match self.state() {
-            State::Open | State::Closing => {}
-            State::Closed => return Poll::Ready(Err(AppendError::Closed)),
-            State::Failed => return Poll::Ready(Err(AppendError::Failed)),
+            State::Open | State::Closing => Poll::Pending,
+            State::Closed => Poll::Ready(Err(AppendError::Closed)),
+            State::Failed => Poll::Ready(Err(AppendError::Failed)),
+        }
+    }
+
+    fn poll(&self, seq: u64, context: &Context<'_>) -> Poll<Result<u64, AppendError>> {
+        if self.durable() >= seq {
+            return Poll::Ready(Ok(seq));
+        }
+        if bell::leave(self, seq, context.waker()) {
+            // Looked at after the waker was left: the writer sees the one or we see the other.
+            return self.outcome(seq);
+        }
+        let mut waiting = lock(&self.waiting);
+        let outcome = self.outcome(seq);
+        if outcome.is_ready() {
+            return outcome;
         }
         let at = usize::try_from(seq - waiting.first).expect("as many as fit in memory wait");
         if waiting.wakers.len() <= at {

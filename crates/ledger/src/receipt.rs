@@ -9,6 +9,7 @@
 use crate::hash::{self, Hash};
 use crate::jwks::Jwks;
 use crate::key::{self, SigningKey};
+use crate::stencil::Stencil;
 use serde::{Deserialize, Serialize};
 use types::ReceiptClaims;
 
@@ -89,10 +90,21 @@ impl EncodedHeader {
     pub fn signing_input(&self, claims: &ReceiptClaims) -> Result<SigningInput, ReceiptError> {
         let mut json = Vec::with_capacity(CLAIMS_BYTES_USUAL);
         serde_json::to_writer(&mut json, claims).map_err(|e| ReceiptError::Claims(e.to_string()))?;
+        Ok(self.encode(&json))
+    }
+
+    /// The same text, from a stencil that fits these claims.
+    pub fn signing_input_from(&self, stencil: &Stencil, claims: &ReceiptClaims) -> SigningInput {
+        let mut json = Vec::with_capacity(CLAIMS_BYTES_USUAL);
+        stencil.write(claims, &mut json);
+        self.encode(&json)
+    }
+
+    fn encode(&self, json: &[u8]) -> SigningInput {
         let mut text = String::with_capacity(self.0.len() + json.len().div_ceil(3) * 4);
         text.push_str(&self.0);
-        hash::b64url_into(&json, &mut text);
-        Ok(SigningInput(text))
+        hash::b64url_into(json, &mut text);
+        SigningInput(text)
     }
 }
 

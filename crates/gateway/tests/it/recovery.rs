@@ -1,7 +1,7 @@
 //! What the next boot makes of a journal that a crash left.
 
 use crate::world::*;
-use gateway::record::{Intent, Watermark, encode_intent, encode_watermark};
+use gateway::record::{Intent, Watermark, encode_watermark};
 use serde_json::json;
 use twin::engine::{Behaviour, ScriptedEngine};
 use types::receipt::PolicyClaim;
@@ -34,7 +34,7 @@ fn intent(id: ReceiptId) -> Intent {
             ended_at: now,
             request_commitment: String::new(),
             answer_commitment: None,
-            opening: "o".repeat(43),
+            opening: ledger::hash::Hash([3; 32]).b64url(),
             inc: IncarnationId(1),
             seq: 0,
             prev: String::new(),
@@ -66,7 +66,7 @@ async fn open_intents_end_as_unresolved_with_their_last_watermark() {
     let options = journal::Options { segment_bytes: 1 << 20, low_water_bytes: 0, ..Default::default() };
     let (journal, _) = journal::Journal::open(&dir, crashed.0.to_be_bytes(), options).unwrap();
     for id in [1, 2] {
-        journal.append(encode_intent(&intent(ReceiptId(id)))).await.unwrap();
+        journal.append(intent(ReceiptId(id)).encode().unwrap()).await.unwrap();
     }
     let usage = |output| Usage { input: 10, output, ..Usage::default() };
     for output in [3, 7] {
@@ -102,7 +102,7 @@ async fn more_open_intents_than_the_queue_holds_leave_no_gap() {
     let options = journal::Options { segment_bytes: 1 << 20, low_water_bytes: 0, ..Default::default() };
     let (journal, _) = journal::Journal::open(&dir, IncarnationId(77).0.to_be_bytes(), options).unwrap();
     for id in 1..=OPEN {
-        drop(journal.append(encode_intent(&intent(ReceiptId(id)))));
+        drop(journal.append(intent(ReceiptId(id)).encode().unwrap()));
     }
     journal.close().unwrap();
     // Their receipts are some 2 KB each, and 16 of them fit at once.

@@ -157,3 +157,48 @@ proptest! {
         let _ = ledger::tile::Tile::parse(&format!("tile/{tail}"));
     }
 }
+
+/// What differs between the receipts of one key at one replica, and what must not break their text.
+fn requests() -> impl Strategy<Value = ReceiptClaims> {
+    let ids = (any::<u128>(), any::<u128>(), proptest::option::of(any::<u128>()));
+    let numbers = (any::<[u64; 4]>(), any::<i64>(), any::<u64>(), any::<[i64; 3]>());
+    let words = (0usize..6, proptest::option::of(0..types::Code::ALL.len()), any::<bool>(), any::<[u8; 32]>());
+    (ids, numbers, words).prop_map(
+        |((jti, inc, intent), (usage, cost, seq, times), (outcome, code, answered, bytes))| {
+            let [input, cached, output, reasoning] = usage;
+            ReceiptClaims {
+                jti: types::ReceiptId(jti),
+                inc: types::IncarnationId(inc),
+                intent_inc: intent.map(types::IncarnationId),
+                usage: types::Usage { input, cached, output, reasoning },
+                cost_micro_eur: types::MicroEur(cost),
+                seq,
+                iat: times[0],
+                received_at: types::UnixMillis(times[1]),
+                ended_at: types::UnixMillis(times[2]),
+                outcome: types::Outcome::ALL[outcome],
+                code: code.map(|at| types::Code::ALL[at]),
+                opening: Hash(bytes).b64url(),
+                answer_commitment: answered.then(|| Hash(bytes).b64url()),
+                request_commitment: if answered { Hash(bytes).b64url() } else { String::new() },
+                ..claims()
+            }
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn a_stencil_writes_what_serde_writes(claims in requests(), site in ".{0,20}", model in ".{0,20}", served: bool) {
+        let mut claims = ReceiptClaims { iss: site.into(), model: model.clone().into(), price_book: model.into(), ..claims };
+        if !served {
+            claims.served_by = None;
+        }
+        let stencil = ledger::stencil::Stencil::of(&ReceiptClaims { jti: types::ReceiptId(0), seq: 7, ..claims.clone() }).unwrap();
+        let mut text = Vec::new();
+        stencil.write(&claims, &mut text);
+        prop_assert_eq!(String::from_utf8(text).unwrap(), serde_json::to_string(&claims).unwrap());
+        let header = receipt::EncodedHeader::new("kid").unwrap();
+        prop_assert_eq!(header.signing_input_from(&stencil, &claims), header.signing_input(&claims).unwrap());
+    }
+}
