@@ -30,7 +30,8 @@ pub enum LinkError {
 
 pub struct Link {
     sender: SendRequest<Full<Bytes>>,
-    connection: Connection<Wire, Full<Bytes>>,
+    /// Boxed: it has a kilobyte, and a link moves from the pool through four hands and back with every request.
+    connection: Pin<Box<Connection<Wire, Full<Bytes>>>>,
     /// The connection has ended and may not be asked again.
     ended: bool,
 }
@@ -48,14 +49,14 @@ impl LinkError {
 impl Link {
     pub async fn open(wire: Wire) -> hyper::Result<Link> {
         let (sender, connection) = http1::handshake(wire).await?;
-        Ok(Link { sender, connection, ended: false })
+        Ok(Link { sender, connection: Box::pin(connection), ended: false })
     }
 
     /// Lets the connection do what it can; it wakes `cx` when it can do more.
     fn drive(&mut self, cx: &mut Context<'_>) {
         if !self.ended {
             // Why it ended is told by the answer that it then owes.
-            self.ended = Pin::new(&mut self.connection).poll(cx).is_ready();
+            self.ended = self.connection.as_mut().poll(cx).is_ready();
         }
     }
 
@@ -70,7 +71,7 @@ impl Link {
         let mut answer = pin!(self.sender.send_request(request));
         poll_fn(|cx| {
             if !self.ended {
-                self.ended = Pin::new(&mut self.connection).poll(cx).is_ready();
+                self.ended = self.connection.as_mut().poll(cx).is_ready();
             }
             // Only the connection moves the answer on, and that wakes us itself.
             match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {

@@ -84,6 +84,7 @@ pub fn fix(gateway: &Gateway, room: Room, mut claims: ReceiptClaims, prepared: O
         received_at: claims.received_at,
         cost: claims.cost_micro_eur,
         outcome: claims.outcome,
+        leaf,
         signing_input: signing_input.0,
     });
     let appended = gateway.journal.append_into(room, record);

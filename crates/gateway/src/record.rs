@@ -10,6 +10,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::{BufMut, Bytes, BytesMut};
+use ledger::hash::Hash;
 use serde::Deserialize;
 use types::snapshot::Price;
 use types::{
@@ -20,7 +21,9 @@ pub(crate) const INTENT: u8 = b'J';
 /// As the first two versions wrote it.
 const INTENT_JSON: u8 = b'I';
 const WATERMARK: u8 = b'W';
-const RECEIPT: u8 = b'R';
+const RECEIPT: u8 = b'Q';
+/// As the first three versions wrote it, without the leaf.
+const RECEIPT_BARE: u8 = b'R';
 
 /// The promise to write a receipt, made before dispatch.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -72,6 +75,8 @@ pub struct FixedReceipt {
     pub received_at: UnixMillis,
     pub cost: MicroEur,
     pub outcome: Outcome,
+    /// Made when the receipt was fixed, for the chain; shipping takes it from here.
+    pub leaf: Hash,
     pub signing_input: String,
 }
 
@@ -174,11 +179,12 @@ pub fn encode_watermark(watermark: &Watermark) -> Bytes {
     bytes.freeze()
 }
 
-/// Tag, five ids, three numbers and the outcome stand before the signing input.
+/// Tag, five ids, three numbers and the outcome stand before the leaf, and that before the signing input.
 const RECEIPT_HEAD: usize = 1 + 5 * 16 + 3 * 8 + 1;
+const LEAF_BYTES: usize = 32;
 
 pub fn encode_receipt(receipt: &FixedReceipt) -> Bytes {
-    let mut bytes = BytesMut::with_capacity(RECEIPT_HEAD + receipt.signing_input.len());
+    let mut bytes = BytesMut::with_capacity(RECEIPT_HEAD + LEAF_BYTES + receipt.signing_input.len());
     bytes.put_u8(RECEIPT);
     for id in [receipt.id.0, receipt.tenant.0, receipt.project.0, receipt.key.0, receipt.inc.0] {
         bytes.put_u128(id);
@@ -187,6 +193,7 @@ pub fn encode_receipt(receipt: &FixedReceipt) -> Bytes {
     bytes.put_i64(receipt.received_at.0);
     bytes.put_i64(receipt.cost.0);
     bytes.put_u8(Outcome::ALL.iter().position(|o| *o == receipt.outcome).unwrap_or_default() as u8);
+    bytes.put_slice(&receipt.leaf.0);
     bytes.put_slice(receipt.signing_input.as_bytes());
     bytes.freeze()
 }
@@ -213,7 +220,12 @@ pub fn decode(bytes: &[u8]) -> Result<Record, UnknownRecord> {
                 usage: Usage { input: count(16), cached: count(24), output: count(32), reasoning: count(40) },
             }))
         }
-        Some((&RECEIPT, rest)) if bytes.len() >= RECEIPT_HEAD => {
+        Some((&(tag @ (RECEIPT | RECEIPT_BARE)), rest)) if bytes.len() >= RECEIPT_HEAD => {
+            let text = match tag {
+                RECEIPT => rest.get(RECEIPT_HEAD - 1 + LEAF_BYTES..).ok_or(UnknownRecord)?,
+                _ => &rest[RECEIPT_HEAD - 1..],
+            };
+            let signing_input = String::from_utf8(text.to_vec()).map_err(|_| UnknownRecord)?;
             let number = |at: usize| i64::from_be_bytes(rest[at..at + 8].try_into().unwrap_or_default());
             Ok(Record::Receipt(FixedReceipt {
                 id: ReceiptId(id_at(rest, 0)),
@@ -225,7 +237,13 @@ pub fn decode(bytes: &[u8]) -> Result<Record, UnknownRecord> {
                 received_at: UnixMillis(number(88)),
                 cost: MicroEur(number(96)),
                 outcome: *Outcome::ALL.get(rest[104] as usize).ok_or(UnknownRecord)?,
-                signing_input: String::from_utf8(rest[105..].to_vec()).map_err(|_| UnknownRecord)?,
+                leaf: match tag {
+                    RECEIPT => {
+                        Hash::from_slice(&rest[RECEIPT_HEAD - 1..RECEIPT_HEAD - 1 + LEAF_BYTES]).ok_or(UnknownRecord)?
+                    }
+                    _ => ledger::receipt::leaf(&signing_input),
+                },
+                signing_input,
             }))
         }
         _ => Err(UnknownRecord),
@@ -252,9 +270,14 @@ mod tests {
             received_at: UnixMillis(7),
             cost: MicroEur(8),
             outcome: Outcome::Unresolved,
+            leaf: ledger::receipt::leaf("abc.def"),
             signing_input: "abc.def".to_owned(),
         };
-        assert_eq!(decode(&encode_receipt(&receipt)), Ok(Record::Receipt(receipt)));
+        let bytes = encode_receipt(&receipt);
+        // As versions wrote it that left the leaf to the shipper.
+        let bare = [&b"R"[..], &bytes[1..RECEIPT_HEAD], &bytes[RECEIPT_HEAD + LEAF_BYTES..]].concat();
+        assert_eq!(decode(&bare), Ok(Record::Receipt(receipt.clone())));
+        assert_eq!(decode(&bytes), Ok(Record::Receipt(receipt)));
         let text = r#"{"iss":"s","jti":"rcp_00000000000000000000000007","iat":1,"sub":"ten_00000000000000000000000001",
             "project":"prj_00000000000000000000000001","key":"key_00000000000000000000000001","dialect":"openai",
             "operation":"completions","model":"m","data_class":"internal","policy":{"digest":"d","permit":true,"rules":["r"]},
@@ -275,7 +298,7 @@ mod tests {
         let watermark =
             Watermark { receipt: ReceiptId(9), usage: Usage { input: 1, cached: 2, output: 3, reasoning: 4 } };
         assert_eq!(decode(&encode_watermark(&watermark)), Ok(Record::Watermark(watermark)));
-        for unknown in [&b""[..], b"X", b"W123", b"R123", b"I{}"] {
+        for unknown in [&b""[..], b"X", b"W123", b"R123", b"Q123", b"I{}", b"J"] {
             assert_eq!(decode(unknown), Err(UnknownRecord));
         }
     }

@@ -45,7 +45,7 @@ pub fn row(receipt: FixedReceipt, journal_seq: u64) -> ShippedReceipt {
         month: receipt.received_at.month(),
         cost: receipt.cost,
         outcome: receipt.outcome.as_str().to_owned(),
-        leaf: ledger::receipt::leaf(&receipt.signing_input).0,
+        leaf: receipt.leaf.0,
         signing_input: receipt.signing_input,
     }
 }

@@ -13,6 +13,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -69,6 +70,8 @@ struct Queue {
     promised: usize,
     seq_next: u64,
     writer_sleeps: bool,
+    /// The writer lets records gather, and is woken with this many.
+    wake_at: usize,
 }
 
 struct Waiting {
@@ -91,7 +94,14 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shared {
     pub(crate) fn new(queue_bytes_max: usize, payload_bytes_max: usize) -> Self {
         Shared {
-            queue: Mutex::new(Queue { records: Vec::new(), bytes: 0, promised: 0, seq_next: 1, writer_sleeps: false }),
+            queue: Mutex::new(Queue {
+                records: Vec::new(),
+                bytes: 0,
+                promised: 0,
+                seq_next: 1,
+                writer_sleeps: false,
+                wake_at: usize::MAX,
+            }),
             filled: Condvar::new(),
             waiting: Mutex::new(Waiting { first: 1, wakers: VecDeque::new() }),
             ropes: Mutex::default(),
@@ -177,7 +187,8 @@ impl Shared {
         queue.seq_next += 1;
         queue.bytes += bytes;
         queue.records.push(payload);
-        let wake = queue.writer_sleeps && (!IN_TURNS.get() || queue.records.len() >= TURN_RECORDS_MAX);
+        let wake = queue.records.len() == queue.wake_at
+            || queue.writer_sleeps && (!IN_TURNS.get() || queue.records.len() >= TURN_RECORDS_MAX);
         if wake {
             queue.writer_sleeps = false;
         }
@@ -201,8 +212,9 @@ impl Shared {
         }
     }
 
-    /// Gives back what is durable and waits for records; how many there are, none once the journal is closing.
-    pub(crate) fn wait(&self, done_bytes: usize) -> usize {
+    /// Gives back what is durable and waits for records: for one, or where several come, until `until` or until there are
+    /// `enough`. Not once the journal is closing.
+    pub(crate) fn wait(&self, done_bytes: usize, until: Instant, enough: usize) {
         let mut queue = lock(&self.queue);
         queue.bytes -= done_bytes;
         while queue.records.is_empty() && self.state() == State::Open {
@@ -210,7 +222,15 @@ impl Shared {
             queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         queue.writer_sleeps = false;
-        queue.records.len()
+        while (2..enough).contains(&queue.records.len()) && self.state() == State::Open {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            queue.wake_at = enough;
+            queue = self.filled.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        queue.wake_at = usize::MAX;
     }
 
     /// Waits for records; nothing once the journal is closing and all are taken. `emptied` is given back for reuse.
