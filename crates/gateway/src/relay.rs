@@ -33,6 +33,10 @@ pub struct UsageShown {
     pub running: bool,
 }
 
+/// A frame takes no further event from this size on: 16 KiB are a hundred events of one token, and what one record of TLS
+/// holds.
+const FRAME_BYTES_MAX: usize = 16 << 10;
+
 /// The body of a streamed response.
 pub struct Relay {
     state: State,
@@ -120,12 +124,16 @@ impl Relay {
         }
     }
 
-    /// All events that are here already leave in one frame. None: the state changed and nothing is left to send.
+    /// Events that are here already leave in one frame, up to its limit: an engine that is faster than its client must not
+    /// fill our memory. None: the state changed and nothing is left to send.
     fn poll_streaming(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let State::Streaming(streaming) = &mut self.state else { return Poll::Ready(None) };
         let mut out = BytesMut::new();
         let mut events = 0;
         let end = loop {
+            if out.len() >= FRAME_BYTES_MAX {
+                break None;
+            }
             match streaming.upstream.poll_next(cx) {
                 Poll::Ready(Next::Event(event)) => {
                     events += 1;
