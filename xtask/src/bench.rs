@@ -12,8 +12,11 @@ mod ask;
 mod cpu;
 mod load;
 mod nginx;
+pub mod offline;
 mod peer;
 mod print;
+mod replicas;
+mod routers;
 mod site;
 mod streams;
 mod whole;
@@ -45,6 +48,15 @@ pub struct Options {
     /// Streams held at once: an engine that sends 64 tokens at 10 ms. CPU per token, and what each token was delayed.
     #[arg(long, value_delimiter = ',', value_name = "N")]
     streams: Vec<u32>,
+    /// Replicas of one model behind the gateway, for each of which it is measured.
+    #[arg(long, value_delimiter = ',', value_name = "N")]
+    replicas: Vec<u32>,
+    /// With --replicas: only these of the strategies of `hoheit up --routing`.
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    strategy: Vec<String>,
+    /// Measure vllm-router and sglang-router too; they are installed from PyPI into .xtask/, once.
+    #[arg(long)]
+    peers: bool,
     /// Only these: direct, nginx, hoheit, and peers by their names.
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     only: Vec<String>,
@@ -77,6 +89,7 @@ struct Bench<'a> {
 struct Found {
     bodies: Vec<(Body, Vec<whole::Row>)>,
     streams: Vec<(u32, Vec<streams::Row>)>,
+    fleets: Vec<replicas::Fleet>,
 }
 
 pub fn gateway(options: &Options) -> Result<()> {
@@ -85,6 +98,9 @@ pub fn gateway(options: &Options) -> Result<()> {
         prerequisites::Needed::of("wrk", "wrk"),
         prerequisites::Needed::of("taskset", "util-linux"),
     ])?;
+    for router in routers::ROUTERS.iter().filter(|router| options.peers && options.wants(router.name)) {
+        router.install()?;
+    }
     let folder = root::target().join(format!("bench/{}", std::process::id()));
     let bench = Bench { options, hoheit: built(options)?, pace: root::target().join("release/twin-pace"), folder };
     std::fs::create_dir_all(&bench.folder)?;
@@ -127,6 +143,9 @@ impl Bench<'_> {
         if !self.options.streams.is_empty() {
             found.streams = streams::measure(self, &self.options.streams)?;
         }
+        if !self.options.replicas.is_empty() {
+            found.fleets = replicas::measure(self, &self.options.replicas)?;
+        }
         Ok(found)
     }
 
@@ -148,6 +167,9 @@ impl Bench<'_> {
         }
         if self.options.wants("hoheit") {
             peers.push(site::hoheit(folder, &self.hoheit, backend)?);
+        }
+        for router in routers::ROUTERS.iter().filter(|router| self.options.peers && self.options.wants(router.name)) {
+            peers.push(router.start(folder, &[backend])?);
         }
         Ok(peers)
     }

@@ -50,6 +50,10 @@ enum Command {
 enum BenchCommand {
     /// CPU per request, requests per second and delay: direct, nginx as proxy, Hoheit with everything on.
     Gateway(bench::Options),
+    /// Durable records per second of the journal, by writers.
+    Journal(bench::offline::JournalOptions),
+    /// How long `hoheit-verify chain` takes over an export.
+    Verify(bench::offline::VerifyOptions),
 }
 
 fn main() -> Result<()> {
@@ -57,6 +61,8 @@ fn main() -> Result<()> {
         Command::Test(options) => test::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Bench(BenchCommand::Gateway(options)) => bench::gateway(&options),
+        Command::Bench(BenchCommand::Journal(options)) => bench::offline::journal(&options),
+        Command::Bench(BenchCommand::Verify(options)) => bench::offline::verify(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Simulate(options) => simulate::run(&options),
         Command::Tidy => tidy::run(),

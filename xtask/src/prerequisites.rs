@@ -86,9 +86,19 @@ pub fn sdks() -> Result<()> {
     })
 }
 
+/// One package of PyPI at one version in an environment of its own, `.xtask/NAME`.
+pub fn package(name: &str, version: &str) -> Result<()> {
+    environment(name, name, &format!("{name}=={version}"), &[format!("{name}=={version}")], name)
+}
+
 /// Packages in an environment of their own, `.xtask/FOLDER`.
 fn python(name: &str, folder: &str, requirements: &Path, what: &str) -> Result<()> {
-    once(name, &read(requirements)?, || {
+    let asked = ["-r".to_owned(), requirements.display().to_string()];
+    environment(name, folder, &read(requirements)?, &asked, what)
+}
+
+fn environment(name: &str, folder: &str, content: &str, asked: &[String], what: &str) -> Result<()> {
+    once(name, content, || {
         screen::step(&format!("{what} into .xtask/{folder} (once)"));
         let venv = root::tools().join(folder);
         let make = || process::output(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
@@ -98,7 +108,7 @@ fn python(name: &str, folder: &str, requirements: &Path, what: &str) -> Result<(
             make()?;
         }
         let mut pip = Command::new(venv.join("bin/python"));
-        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]).arg(requirements);
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(asked);
         process::output(&mut pip).map(|_| ())
     })
 }

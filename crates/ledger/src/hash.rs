@@ -88,6 +88,11 @@ pub fn b64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
+/// Appends, so that a text of many hashes is one allocation.
+pub fn b64_into(bytes: &[u8], text: &mut String) {
+    STANDARD.encode_string(bytes, text);
+}
+
 /// Refuses missing padding, foreign characters and non-zero trailing bits.
 pub fn from_b64(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()

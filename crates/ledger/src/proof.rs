@@ -51,6 +51,14 @@ pub struct Proved {
     pub cosigned: Vec<String>,
 }
 
+/// A checkpoint whose signatures hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    pub checkpoint: Checkpoint,
+    /// Names of the policy's witnesses that cosigned.
+    pub cosigned: Vec<String>,
+}
+
 /// Why a proof does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TlogProofError {
@@ -68,12 +76,16 @@ pub enum TlogProofError {
 
 impl TlogProof {
     pub fn render(&self) -> String {
-        let mut text = format!("{FIRST_LINE}\n");
+        let mut text = String::with_capacity(64 + 45 * self.hashes.len() + self.checkpoint.len());
+        text += FIRST_LINE;
         if let Some(extra) = &self.extra {
-            text += &format!("extra {}\n", hash::b64(extra));
+            text += &format!("\nextra {}", hash::b64(extra));
         }
-        text += &format!("index {}\n", self.index);
-        self.hashes.iter().for_each(|hash| text += &format!("{}\n", hash.b64()));
+        text += &format!("\nindex {}\n", self.index);
+        for hash in &self.hashes {
+            hash::b64_into(&hash.0, &mut text);
+            text.push('\n');
+        }
         text + "\n" + &self.checkpoint
     }
 
@@ -101,13 +113,25 @@ impl TlogProof {
     /// Checks everything: the log's signature, the witnesses' quorum, and the path from `leaf` (the 32-byte entry, see
     /// [`crate::receipt::leaf`]) to the checkpoint's root.
     pub fn verify(&self, leaf: &Hash, log: &Vkey, policy: &Policy) -> Result<Proved, TlogProofError> {
+        let Opened { checkpoint, cosigned } = self.open(log, policy)?;
+        self.leads_to(leaf, &checkpoint)?;
+        Ok(Proved { index: self.index, checkpoint, cosigned })
+    }
+
+    /// Checks the checkpoint alone: the log's signature and the witnesses' quorum. A function of the checkpoint's text, so
+    /// who checks many proofs under one checkpoint asks once, and then only whether each [leads to](Self::leads_to) it.
+    pub fn open(&self, log: &Vkey, policy: &Policy) -> Result<Opened, TlogProofError> {
         let checkpoint = Checkpoint::open(&self.checkpoint, log)?;
         let cosigned = self.cosigners(policy)?;
         if cosigned.len() < policy.quorum {
             return Err(TlogProofError::Quorum { got: cosigned.len(), wanted: policy.quorum });
         }
-        tree::verify_inclusion(&leaf_hash(&leaf.0), self.index, &checkpoint.head(), &self.hashes)?;
-        Ok(Proved { index: self.index, checkpoint, cosigned })
+        Ok(Opened { checkpoint, cosigned })
+    }
+
+    /// Checks the path from `leaf` to the root of this proof's checkpoint, which was opened.
+    pub fn leads_to(&self, leaf: &Hash, checkpoint: &Checkpoint) -> Result<(), TlogProofError> {
+        Ok(tree::verify_inclusion(&leaf_hash(&leaf.0), self.index, &checkpoint.head(), &self.hashes)?)
     }
 
     fn cosigners(&self, policy: &Policy) -> Result<Vec<String>, TlogProofError> {

@@ -68,8 +68,10 @@ pub enum Command {
         log: LogKeys,
     },
     /// Check a tenant's export: signatures, proofs, order, gaps, doubles, foreign rows
-    #[command(after_help = "The folder is what `hoheit receipt export --tenant ID --out DIR` writes.\n\nExample:\n  \
-        hoheit-verify chain ./export --jwks jwks.json --log-key log.vkey")]
+    #[command(
+        after_help = "The folder is what `hoheit receipt export --tenant ID --out DIR` writes, with --bundle or without.\n\nExample:\n  \
+        hoheit-verify chain ./export --jwks jwks.json --log-key log.vkey"
+    )]
     Chain {
         #[arg(value_name = "DIR")]
         dir: PathBuf,

@@ -5,11 +5,13 @@
 //! What it is not: it asks no server, reads no clock, and decides nothing about money or policy. It says what follows
 //! from the files and, as plainly, what does not ([`words`]).
 //!
-//! Read it in this order: [`args`], then [`receipt`], [`chain`] and [`log`], one file per command; the arithmetic is
-//! in the crate `ledger`. Three endings: 0 it holds, 1 it does not, 2 it could not be checked.
+//! Read it in this order: [`args`], then [`receipt`], [`chain`] (over [`export`] and [`crew`]) and [`log`], one file per
+//! command; the arithmetic is in the crate `ledger`. Three endings: 0 it holds, 1 it does not, 2 it could not be checked.
 
 pub mod args;
 pub mod chain;
+pub mod crew;
+pub mod export;
 pub mod files;
 pub mod log;
 pub mod receipt;

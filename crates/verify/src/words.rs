@@ -59,10 +59,10 @@ pub enum Fault {
     Gap { inc: IncarnationId, first: u64, last: u64 },
     Link { file: String },
     Orphan { file: String },
-    Count { stated: u64, found: usize },
+    Count { stated: u64, found: u64 },
     Fork { size: u64, file: String, other: String },
     Rewritten { index: u64, file: String, other: String },
-    Export { error: String },
+    Export { file: String, error: String },
     Tile { path: String },
     Bundle { path: String },
     Root { size: u64 },
@@ -227,7 +227,7 @@ impl Fault {
             Fault::Rewritten { index, file, other } => {
                 format!("{file} and {other} both hold place {index}, each under a signed checkpoint: keep both")
             }
-            Fault::Export { error } => format!("export.json: {error}"),
+            Fault::Export { file, error } => format!("{file}: {error}"),
             Fault::Tile { path } => format!("{path} is not what the entries below it give"),
             Fault::Bundle { path } => format!("{path} is not a bundle of its width of 32-byte entries"),
             Fault::Root { size } => format!("the {size} entries do not give the signed root"),
@@ -262,7 +262,7 @@ impl Fault {
                     "{file} und {other} stehen beide an Stelle {index}, je unter unterschriebenem Prüfpunkt: beide aufbewahren"
                 )
             }
-            Fault::Export { error } => format!("export.json: {error}"),
+            Fault::Export { file, error } => format!("{file}: {error}"),
             Fault::Tile { path } => format!("{path} ist nicht, was die Einträge darunter ergeben"),
             Fault::Bundle { path } => format!("{path} ist kein Bündel seiner Breite aus Einträgen von 32 Byte"),
             Fault::Root { size } => format!("die {size} Einträge ergeben nicht die unterschriebene Wurzel"),

@@ -11,10 +11,14 @@ use std::path::Path;
 
 /// A static answer, on the core of the load.
 pub fn backend(folder: &Path) -> Result<Backend> {
-    let address = free_address()?;
+    backend_at(folder, &[free_address()?])
+}
+
+/// The same on each of these ports: as many replicas.
+pub fn backend_at(folder: &Path, addresses: &[SocketAddr]) -> Result<Backend> {
     let location = format!("default_type application/json; return 200 '{}';", ask::answer());
-    let server = start(folder, "backend", 0, &[address], "", &location)?;
-    Ok(Backend { address, _server: server })
+    let server = start(folder, "backend", 0, addresses, "", &location)?;
+    Ok(Backend { address: *addresses.first().context("no address to listen on")?, _server: server })
 }
 
 /// A proxy with kept connections. It passes each chunk on as it comes, and writes no body to disk.

@@ -7,6 +7,7 @@ mod chat;
 mod client;
 mod endpoint;
 mod engine;
+mod export;
 mod failure;
 mod key;
 mod model;

@@ -5,10 +5,10 @@
 
 use super::Failure;
 use super::client::{Client, Connection};
+use super::export::{self, Shelf};
 use super::show::{self, Column, field};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use types::{ProjectId, ReceiptId, TenantId};
@@ -19,8 +19,6 @@ const SHIPPED_SECS_MAX: u64 = 3;
 const SEALED_SECS_MAX: u64 = 60;
 /// Between two questions.
 const ASK_EVERY: Duration = Duration::from_millis(200);
-/// Rows of one page.
-const PAGE: usize = 500;
 
 #[derive(Debug, Args)]
 pub struct Receipt {
@@ -68,6 +66,7 @@ pub enum ReceiptCommand {
     #[command(after_help = "\
 Examples:
   hoheit receipt export --tenant ten_… --out ./evidence --wait
+  hoheit receipt export --tenant ten_… --out ./evidence --bundle --wait        a million receipts: one file
   hoheit-verify chain ./evidence --jwks ./evidence/jwks.json --log-key \"$(cat ./evidence/log.vkey)\"
 
 Keep jwks.json and log.vkey from a day when you trusted us: keys that come with the evidence prove only
@@ -81,6 +80,9 @@ that the evidence agrees with itself.")]
         /// Wait until every receipt has its proof.
         #[arg(long)]
         wait: bool,
+        /// One file, receipts.jsonl, in place of two for each receipt.
+        #[arg(long)]
+        bundle: bool,
     },
 }
 
@@ -113,7 +115,10 @@ impl Receipt {
                 show::list(as_json, &client.get(&path).await?, COLUMNS, "No receipts yet.")
             }
             ReceiptCommand::Get { id, out, wait } => get(&client, id, &out, wait, as_json).await,
-            ReceiptCommand::Export { tenant, out, wait } => export(&client, tenant, &out, wait, as_json).await,
+            ReceiptCommand::Export { tenant, out, wait, bundle } => {
+                let shelf = if bundle { Shelf::bundle(&out)? } else { Shelf::folder(&out)? };
+                export::run(&client, tenant, shelf, wait, as_json).await
+            }
         }
     }
 }
@@ -133,7 +138,7 @@ fn ending(stem: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     std::fs::write(path, bytes).map_err(|error| {
         Failure::failed(format!("{} could not be written: {error}", path.display()))
             .hint("check the folder and its rights")
@@ -146,7 +151,7 @@ fn not_sealed(what: &str) -> Failure {
 }
 
 /// Asks for a receipt, again for a moment if it is unknown, and until it has a proof if told to wait.
-async fn fetch(client: &Client, id: ReceiptId, wait: bool) -> Result<Value, Failure> {
+pub(super) async fn fetch(client: &Client, id: ReceiptId, wait: bool) -> Result<Value, Failure> {
     let began = Instant::now();
     let within = |secs| began.elapsed() < Duration::from_secs(secs);
     loop {
@@ -179,92 +184,8 @@ async fn get(client: &Client, id: ReceiptId, out: &Path, wait: bool, as_json: bo
     show::done(as_json, &json!({ "id": id, "jwt": jwt, "proof": proof }), &shown)
 }
 
-fn text<'a>(receipt: &'a Value, name: &str) -> Result<&'a str, Failure> {
+pub(super) fn text<'a>(receipt: &'a Value, name: &str) -> Result<&'a str, Failure> {
     receipt[name].as_str().ok_or_else(|| Failure::failed(format!("The site answered a receipt without {name}.")))
-}
-
-/// What was written of a tenant.
-#[derive(Default)]
-struct Exported {
-    receipts: u64,
-    sealed: u64,
-    unsealed: Vec<ReceiptId>,
-    /// Per incarnation: how many, and the last place.
-    chains: BTreeMap<String, (u64, u64)>,
-}
-
-async fn export(client: &Client, tenant: TenantId, out: &Path, wait: bool, as_json: bool) -> Result<(), Failure> {
-    std::fs::create_dir_all(out)
-        .map_err(|error| Failure::failed(format!("{} could not be made: {error}", out.display())))?;
-    let mut exported = Exported::default();
-    let mut after: Option<ReceiptId> = None;
-    loop {
-        let mut path = format!("/api/v1/receipts?tenant={tenant}&limit={PAGE}");
-        if let Some(after) = after {
-            path += &format!("&after={after}");
-        }
-        let page = client.get(&path).await?;
-        let rows = page["data"].as_array().map_or(&[][..], Vec::as_slice);
-        for row in rows {
-            after = Some(keep(out, row, &mut exported)?);
-        }
-        if rows.len() < PAGE {
-            break;
-        }
-    }
-    if wait {
-        for id in std::mem::take(&mut exported.unsealed) {
-            let receipt = fetch(client, id, true).await?;
-            write(&out.join(format!("{id}.tlog-proof")), text(&receipt, "proof")?.as_bytes())?;
-            exported.sealed += 1;
-        }
-    }
-    write(&out.join("jwks.json"), &client.file("/.well-known/jwks.json").await?)?;
-    write(&out.join("log.vkey"), &client.file("/log/vkey").await?)?;
-    match client.file("/log/checkpoint").await {
-        Ok(checkpoint) => write(&out.join("checkpoint"), &checkpoint)?,
-        Err(failure) if failure.is_not_found() => {}
-        Err(failure) => return Err(failure),
-    }
-    let chains: Vec<Value> = exported
-        .chains
-        .iter()
-        .map(|(inc, (receipts, last))| json!({ "inc": inc, "receipts": receipts, "last_seq": last }))
-        .collect();
-    let summary = json!({
-        "format": "hoheit-export/v1", "tenant": tenant, "receipts": exported.receipts, "sealed": exported.sealed,
-        "chains": chains,
-    });
-    let pretty = serde_json::to_string_pretty(&summary).map_err(|error| Failure::failed(error.to_string()))?;
-    write(&out.join("export.json"), format!("{pretty}\n").as_bytes())?;
-    let shown = format!(
-        "{} receipts, {} in the log, {} chains in {}",
-        exported.receipts,
-        exported.sealed,
-        chains.len(),
-        out.display()
-    );
-    show::done(as_json, &summary, &shown)
-}
-
-/// Writes one receipt; the name comes from an id that was parsed, never from the site's text.
-fn keep(out: &Path, row: &Value, exported: &mut Exported) -> Result<ReceiptId, Failure> {
-    let id: ReceiptId =
-        text(row, "id")?.parse().map_err(|error| Failure::failed(format!("The site answered no id: {error}")))?;
-    write(&out.join(format!("{id}.jwt")), text(row, "jwt")?.as_bytes())?;
-    exported.receipts += 1;
-    match row["proof"].as_str() {
-        Some(proof) => {
-            write(&out.join(format!("{id}.tlog-proof")), proof.as_bytes())?;
-            exported.sealed += 1;
-        }
-        None => exported.unsealed.push(id),
-    }
-    let inc = show::text(&row["claims"]["inc"]);
-    let chain = exported.chains.entry(inc).or_default();
-    chain.0 += 1;
-    chain.1 = chain.1.max(row["claims"]["seq"].as_u64().unwrap_or(0));
-    Ok(id)
 }
 
 #[cfg(test)]
@@ -281,21 +202,5 @@ mod tests {
         check("dir/a.b", "dir/a.b.jwt");
         check("a.json", "a.json.jwt");
         check("dir.jwt/a", "dir.jwt/a.jwt");
-    }
-
-    #[test]
-    fn an_export_counts_its_chains_and_takes_no_name_from_the_site() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut exported = Exported::default();
-        let id = ReceiptId(7);
-        let row =
-            |proof: Value| json!({ "id": id, "jwt": "j", "proof": proof, "claims": { "inc": "inc_1", "seq": 3 } });
-        keep(dir.path(), &row(Value::Null), &mut exported).unwrap();
-        keep(dir.path(), &row(json!("p")), &mut exported).unwrap();
-        assert_eq!((exported.receipts, exported.sealed, exported.unsealed.len()), (2, 1, 1));
-        assert_eq!(exported.chains["inc_1"], (2, 3));
-        assert_eq!(std::fs::read(dir.path().join(format!("{id}.tlog-proof"))).unwrap(), b"p");
-        let bad = json!({ "id": "../../x", "jwt": "j" });
-        assert!(keep(dir.path(), &bad, &mut exported).is_err());
     }
 }

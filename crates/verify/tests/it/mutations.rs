@@ -267,6 +267,39 @@ fn every_mutation_is_rejected() {
     assert!(rejected >= 80, "{rejected} kinds of mutation");
 }
 
+/// The same export as one file of lines: every way of cheating is found there too, but for those that are about names of
+/// files (a line has none) and proofs without a receipt (a line holds both).
+#[test]
+fn every_mutation_of_an_export_is_rejected_in_a_bundle() {
+    let sound = World::sound();
+    check("untouched", &sound.clone().bundled(), Command::Chain, 0, "");
+    let of_files = ["name", "orphan", ""];
+    let cases = CASES.iter().filter(|case| matches!(case.1, Command::Chain) && !of_files.contains(&case.3));
+    for (name, command, code, kind, change) in cases {
+        let mut world = sound.clone();
+        change(&mut world);
+        check(name, &world.bundled(), *command, *code, kind);
+    }
+    let bundled = |change: fn(&str) -> String| {
+        let mut world = sound.clone().bundled();
+        world.edit("export/receipts.jsonl", change);
+        world
+    };
+    check("a line that is no JSON", &bundled(|text| format!("{text}{{\n")), Command::Chain, 1, "export");
+    check("a line without a receipt", &bundled(|text| format!("{text}{{}}\n")), Command::Chain, 1, "export");
+    check("the last line cut", &bundled(|text| text[..text.len() - 100].to_owned()), Command::Chain, 1, "export");
+    check(
+        "the last line gone",
+        &bundled(|text| text[..=text.trim_end().rfind('\n').unwrap()].to_owned()),
+        Command::Chain,
+        1,
+        "count",
+    );
+    let mut both = sound.clone().bundled();
+    both.put(&jwt(1, 3), &sound.text(&jwt(1, 3)));
+    check("a receipt in a line and in a file", &both, Command::Chain, 1, "double");
+}
+
 /// Changes that must *not* be rejected: what the formats allow.
 #[test]
 fn what_may_differ_holds() {

@@ -145,6 +145,21 @@ impl World {
         assert!(self.0.remove(path).is_some(), "no {path}");
     }
 
+    /// The export as one file of lines.
+    pub fn bundled(mut self) -> World {
+        let jwts: Vec<String> = self.0.keys().filter(|path| path.ends_with(".jwt")).cloned().collect();
+        let mut lines = String::new();
+        for path in jwts {
+            let proof = path.replace(".jwt", ".tlog-proof");
+            let jwt = String::from_utf8_lossy(&self.0[&path]).into_owned();
+            let proof = self.0.remove(&proof).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+            lines += &format!("{}\n", serde_json::json!({ "jwt": jwt, "proof": proof }));
+            self.remove(&path);
+        }
+        self.put("export/receipts.jsonl", &lines);
+        self
+    }
+
     pub fn swap(&mut self, one: &str, two: &str) {
         let (a, b) = (self.0[one].clone(), self.0[two].clone());
         self.0.insert(one.to_owned(), b);
