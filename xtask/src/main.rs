@@ -52,6 +52,8 @@ enum BenchCommand {
     Gateway(bench::Options),
     /// Durable records per second of the journal, by writers.
     Journal(bench::offline::JournalOptions),
+    /// Receipts per second that the store takes and the sealer seals.
+    Sealer(bench::offline::SealerOptions),
     /// How long `hoheit-verify chain` takes over an export.
     Verify(bench::offline::VerifyOptions),
 }
@@ -62,6 +64,7 @@ fn main() -> Result<()> {
         Command::Demo(options) => demo::run(&options),
         Command::Bench(BenchCommand::Gateway(options)) => bench::gateway(&options),
         Command::Bench(BenchCommand::Journal(options)) => bench::offline::journal(&options),
+        Command::Bench(BenchCommand::Sealer(options)) => bench::offline::sealer(&options),
         Command::Bench(BenchCommand::Verify(options)) => bench::offline::verify(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Simulate(options) => simulate::run(&options),

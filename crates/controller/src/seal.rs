@@ -226,6 +226,7 @@ pub async fn run(parts: SealerParts, shutdown: impl Future<Output = ()> + Send) 
     let mut recovered = false;
     let mut stopping = false;
     loop {
+        let begun = tokio::time::Instant::now();
         let turn = async {
             if !recovered {
                 recover(&parts).await?;
@@ -236,9 +237,10 @@ pub async fn run(parts: SealerParts, shutdown: impl Future<Output = ()> + Send) 
             Ok(count)
         };
         let pause = match turn.await {
-            // A full batch: more is waiting. Sealing still keeps its interval, so that readers can keep up.
             Ok(count) if stopping && count < BATCH_LEAVES_MAX as usize => return Ok(()),
-            Ok(_) => INTERVAL,
+            // Also after a full batch, when more is waiting, so that readers can keep up; from one beginning to the next, so
+            // that a slow disk does not lower what is sealed in a second as long as it can follow.
+            Ok(_) => INTERVAL.saturating_sub(begun.elapsed()),
             Err(failure) if failure.is_fork() => {
                 tracing::error!(%failure, "sealing stopped; nothing was overwritten");
                 return Err(failure);

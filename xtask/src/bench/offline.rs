@@ -1,4 +1,4 @@
-//! What the journal and the verifier do in a second: `cargo xtask bench journal | verify`. Each builds and runs the real
+//! What the log and its verifier do in a second: `cargo xtask bench journal | sealer | verify`. Each builds and runs the real
 //! code in release mode on this machine's disk; what is measured stands in the examples of the crates themselves.
 
 use crate::{process, root, screen};
@@ -14,6 +14,12 @@ pub struct JournalOptions {
     /// Seconds for each number of writers.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: u64,
+}
+
+#[derive(Args)]
+pub struct SealerOptions {
+    #[arg(long, default_value_t = 400_000)]
+    receipts: u64,
 }
 
 #[derive(Args)]
@@ -53,6 +59,12 @@ pub fn journal(options: &JournalOptions) -> Result<()> {
     let program = example("journal", "throughput")?;
     let folder = Folder::new("journal")?;
     process::run(Command::new(program).arg(&folder.0).arg(options.seconds.to_string()))
+}
+
+pub fn sealer(options: &SealerOptions) -> Result<()> {
+    let program = example("controller", "sealing")?;
+    let folder = Folder::new("sealer")?;
+    process::run(Command::new(program).arg(&folder.0).arg(options.receipts.to_string()))
 }
 
 pub fn verify(options: &VerifyOptions) -> Result<()> {
