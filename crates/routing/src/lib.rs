@@ -1,6 +1,7 @@
 //! Which replica takes a request, and whether a failed one may be tried elsewhere.
 //!
 //! - [`replica`]: the choice among replicas of a permitted endpoint: power of two choices by load.
+//! - [`router`]: the choice by prefix and load, on [`chain`], [`prefix`] and [`loads`]; so far in the twin only.
 //! - [`breaker`]: keeps requests away from a replica that fails again and again.
 //! - [`retry`]: how many attempts a request has, and how many retries a gateway may add to its traffic.
 //!
@@ -10,9 +11,14 @@
 //! If we crash here: nothing is lost. Breakers start closed, and learn within a few requests what they knew.
 
 pub mod breaker;
+pub mod chain;
+pub mod loads;
+pub mod prefix;
 pub mod replica;
 pub mod retry;
+pub mod router;
 
 pub use breaker::{Breaker, Report};
 pub use replica::{ReplicaView, choose};
 pub use retry::{ATTEMPTS_MAX, Attempts, RetryBudget};
+pub use router::{Ask, Choice, Look, Router, Strategy, Ticket};
