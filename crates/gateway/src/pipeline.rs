@@ -116,7 +116,11 @@ async fn infer(gateway: &Arc<Gateway>, client: &EngineClient, received: Received
                 }
                 return match answer {
                     Answer::Whole(whole) => deliver(admitted.into_rest(), routed.in_flight, whole).await,
-                    Answer::Stream(upstream) => stream(admitted.into_rest(), routed.in_flight, *upstream),
+                    Answer::Stream(upstream) => {
+                        let mut in_flight = routed.in_flight;
+                        in_flight.first_token();
+                        stream(admitted.into_rest(), in_flight, *upstream)
+                    }
                 };
             }
             Err(failure) => {

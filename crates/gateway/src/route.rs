@@ -1,4 +1,5 @@
-//! Stage three: which replica. Only replicas of permitted endpoints are looked at; then health, then load.
+//! Stage three: which replica. Only replicas of permitted endpoints are looked at; then health, then where the prompt's
+//! prefix is, against load (`docs/routing.md`). The price does not depend on how many replicas there are.
 //!
 //! A [`Routed`] is made only here and only from an [`Admitted`], and it is the only thing that the engine client takes:
 //! nothing is dispatched that policy did not permit.
@@ -11,7 +12,8 @@ use crate::replica::{InFlight, Replica};
 use crate::view::EndpointEntry;
 use bytes::Bytes;
 use http::HeaderValue;
-use routing::ReplicaView;
+use routing::chain::BYTES_PER_TOKEN;
+use routing::{Ask, Choice, Strategy};
 use std::sync::Arc;
 use tokio::time::Instant;
 use types::receipt::ServedBy;
@@ -34,13 +36,15 @@ pub struct Routed {
     rules: Arc<[String]>,
 }
 
-/// A replica, the endpoint that it is of, and the rules that permit it.
-type Candidate<'a> = (&'a Arc<EndpointEntry>, &'a Arc<[String]>, &'a Arc<Replica>);
+/// A replica: the place of its endpoint among the permitted ones, and its slot there.
+type Place = (usize, u32);
 
 /// What was tried so far, before the first token.
 #[derive(Default)]
 pub struct Attempts {
-    tried: routing::Attempts,
+    tried: routing::Attempts<Place>,
+    /// The prompt's blocks, hashed once.
+    chain: Option<Vec<u64>>,
     /// When the whole answer must be there, whichever attempt gives it.
     deadline: Option<Instant>,
     /// The last failure, answered when nothing is left to try.
@@ -53,28 +57,33 @@ impl Attempts {
         let gateway = admitted.obligation().gateway();
         let now = gateway.clock.monotonic_millis();
         let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + gateway.limits.total_timeout);
-        let candidates: Vec<Candidate<'_>> = admitted
-            .verdict()
-            .permitted
-            .iter()
-            .flat_map(|(entry, rules)| entry.replicas.iter().map(move |replica| (entry, rules, replica)))
-            .collect();
-        let views: Vec<ReplicaView> = candidates
-            .iter()
-            .map(|(_, _, replica)| ReplicaView {
-                in_flight: replica.in_flight(),
-                available: replica.breaker().available(now),
-            })
-            .collect();
+        let permitted = &admitted.verdict().permitted;
+        let prompt = &admitted.body()[admitted.fields().prompt_at.clone()];
+        let seed = admitted.obligation().key.prefix_seed;
+        let chain = self.chain.get_or_insert_with(|| match gateway.routing {
+            Strategy::Prefix => routing::chain::of_bytes(seed, prompt),
+            Strategy::RoundRobin | Strategy::LeastLoaded => Vec::new(),
+        });
+        let ask = Ask { chain, tokens: prompt.len() as u64 / BYTES_PER_TOKEN };
         let mut random = [0; 8];
         gateway.clock.random(&mut random);
-        let place = self.tried.next(
-            &views,
-            u64::from_le_bytes(random),
+        let mut random = u64::from_le_bytes(random);
+        let replica = |(at, slot): Place| {
+            let (entry, rules) = permitted.get(at)?;
+            Some((entry, rules, entry.seats.get(slot as usize)?.as_ref()?))
+        };
+        let next = self.tried.next(
+            |out| {
+                random = random.rotate_left(17);
+                choose(permitted, &ask, out, now, random)
+            },
             || gateway.may_retry(now),
-            |place| candidates[place].2.breaker().try_pass(now),
+            |place| replica(place).is_some_and(|(_, _, replica)| replica.breaker().try_pass(now)),
         );
-        let Some((entry, rules, replica)) = place.map(|place| candidates[place]) else { return Err(self.give_up()) };
+        let Some((place, choice)) = next else { return Err(self.give_up()) };
+        let Some((entry, rules, replica)) = replica(place) else { return Err(self.give_up()) };
+        let in_flight = replica.enter().at(entry.fleet.send(&choice, &ask));
+        gateway.metrics.routed(choice.cached_tokens, ask.tokens);
         let engine = &replica.engine;
         let edit = EngineEdit {
             kind: engine.kind,
@@ -87,7 +96,7 @@ impl Attempts {
             path: admitted.fields().operation.path(),
             receipt: admitted.obligation().id,
             traceparent: admitted.obligation().trace.as_ref().and_then(|it| it.for_engine(admitted.obligation().id)),
-            in_flight: replica.enter(),
+            in_flight,
             served_by: Arc::new(served_by(entry, replica)),
             rules: rules.clone(),
             replica: replica.clone(),
@@ -123,6 +132,30 @@ impl Routed {
         obligation.served_by = Some(self.served_by.clone());
         obligation.policy = Some((true, self.rules.clone()));
     }
+}
+
+/// The least cost over the permitted endpoints, nearly always one. Each looks at few of its replicas, however many it has.
+fn choose(
+    permitted: &[(Arc<EndpointEntry>, Arc<[String]>)],
+    ask: &Ask<'_>,
+    out: &[Place],
+    now: u64,
+    random: u64,
+) -> Option<(Place, Choice)> {
+    let mut best: Option<(Place, Choice)> = None;
+    for (at, (entry, _)) in permitted.iter().enumerate() {
+        // Nothing is allocated where nothing was tried.
+        let tried: Vec<u32> = out.iter().filter(|(of, _)| *of == at).map(|(_, slot)| *slot).collect();
+        let Some(choice) = entry.fleet.choose(&entry.seats, ask, &tried, now, random) else { continue };
+        // Among equals a coin: several gateways must not all begin with the same endpoint.
+        let less = best.is_none_or(|(_, best)| {
+            choice.cost < best.cost || choice.cost == best.cost && random >> (at % 64) & 1 == 1
+        });
+        if less {
+            best = Some(((at, choice.slot), choice));
+        }
+    }
+    best
 }
 
 fn served_by(entry: &EndpointEntry, replica: &Replica) -> ServedBy {

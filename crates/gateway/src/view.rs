@@ -3,6 +3,7 @@
 //!
 //! What moves (scopes, replicas) is not in here but referenced from here, and survives the swap.
 
+use crate::fleet::{Fleet, Fleets, Seats};
 use crate::limits::MODEL_NAME_BYTES_MAX;
 use crate::replica::{Replica, Replicas};
 use crate::scope::{Scope, ScopeId, Scopes};
@@ -36,6 +37,8 @@ pub struct KeyEntry {
     pub commitment_key: aws_lc_rs::hmac::Key,
     /// One per tenant, so that no tenant can time another's prefix cache; unlinkable to the tenant's id.
     pub cache_salt: String,
+    /// The same for routing: prefixes of two tenants never have a hash in common.
+    pub prefix_seed: u64,
     pub scope_tenant: Arc<Scope>,
     pub scope_project: Arc<Scope>,
     pub scope_key: Arc<Scope>,
@@ -52,6 +55,9 @@ pub struct ModelEntry {
 pub struct EndpointEntry {
     pub endpoint: Endpoint,
     pub replicas: Vec<Arc<Replica>>,
+    pub fleet: Arc<Fleet>,
+    /// The same replicas by their slots in the fleet.
+    pub seats: Seats,
 }
 
 /// What policy says of one key, class and model: decided once per snapshot.
@@ -83,10 +89,16 @@ pub enum ViewError {
 }
 
 /// What outlives a snapshot.
-#[derive(Default)]
 pub struct Moving {
     pub scopes: Scopes,
     pub replicas: Replicas,
+    pub fleets: Fleets,
+}
+
+impl Moving {
+    pub fn new(strategy: routing::Strategy) -> Moving {
+        Moving { scopes: Scopes::default(), replicas: Replicas::default(), fleets: Fleets::new(strategy) }
+    }
 }
 
 /// Where a new scope's spent money of this month comes from.
@@ -127,6 +139,7 @@ impl View {
                 tenant: tenant.id,
                 commitment_key: aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &commitment),
                 cache_salt: cache_salt(pepper, tenant.id),
+                prefix_seed: prefix_seed(pepper, tenant.id),
                 scope_tenant,
                 scope_project,
                 scope_key,
@@ -149,6 +162,8 @@ impl View {
         for endpoint in snapshot.endpoints {
             let index = models.len() as u32;
             let replicas = replicas_by_endpoint.remove(&endpoint.id).unwrap_or_default();
+            let fleet = moving.fleets.get(endpoint.id);
+            let seats = fleet.seat(version, &replicas);
             models
                 .entry(endpoint.model.clone())
                 .or_insert_with(|| ModelEntry {
@@ -158,7 +173,7 @@ impl View {
                     endpoints: Vec::new(),
                 })
                 .endpoints
-                .push(Arc::new(EndpointEntry { endpoint, replicas }));
+                .push(Arc::new(EndpointEntry { endpoint, replicas, fleet, seats }));
         }
         Ok(View {
             version,
@@ -232,6 +247,11 @@ fn question<'a>(key: &KeyEntry, class: DataClass, country: Option<Country>, endp
 fn cache_salt(pepper: &aws_lc_rs::hmac::Key, tenant: TenantId) -> String {
     let tag = aws_lc_rs::hmac::sign(pepper, format!("cache-salt/{tenant}").as_bytes());
     tag.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn prefix_seed(pepper: &aws_lc_rs::hmac::Key, tenant: TenantId) -> u64 {
+    let tag = aws_lc_rs::hmac::sign(pepper, format!("prefix-seed/{tenant}").as_bytes());
+    tag.as_ref()[..8].iter().fold(0, |seed, &byte| seed << 8 | u64::from(byte))
 }
 
 fn unhex(text: &str) -> Option<[u8; 32]> {

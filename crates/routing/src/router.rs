@@ -179,6 +179,7 @@ pub struct Router {
     shut: BinaryHeap<Reverse<(u64, u32)>>,
     present: u64,
     turn: u32,
+    turns: u64,
     reuse: u64,
     looks: u64,
 }
@@ -235,7 +236,7 @@ impl Router {
         // Each turn either ends or finds a replica shut that was open, and closes it.
         loop {
             let choice = match self.options.strategy {
-                Strategy::RoundRobin => self.in_turn(ask, tried),
+                Strategy::RoundRobin => self.in_turn(tried),
                 Strategy::LeastLoaded => self.least_loaded(ask, tried, random),
                 Strategy::Prefix => self.cheapest(ask, tried, random),
             }?;
@@ -260,6 +261,7 @@ impl Router {
         }
         if self.options.strategy == Strategy::RoundRobin {
             self.turn = choice.slot + 1;
+            self.turns += 1;
         }
         let slot = &mut self.slots[choice.slot as usize];
         let queued = ask.tokens.saturating_sub(choice.cached_tokens);
@@ -317,9 +319,10 @@ impl Router {
         seen + over * weights.over
     }
 
-    fn in_turn(&self, ask: &Ask<'_>, tried: &[u32]) -> Option<Choice> {
+    fn in_turn(&self, tried: &[u32]) -> Option<Choice> {
         let slot = self.loads.next(self.turn, tried)?;
-        Some(Choice { slot, cached_tokens: 0, cost: ask.tokens })
+        // Between endpoints: the one whose replicas had fewer turns each.
+        Some(Choice { slot, cached_tokens: 0, cost: self.turns * 1_000 / self.present.max(1) })
     }
 
     fn least_loaded(&self, ask: &Ask<'_>, tried: &[u32], random: u64) -> Option<Choice> {

@@ -21,6 +21,7 @@ mod token;
 mod twin;
 
 pub use failure::Failure;
+pub use twin::Policy;
 
 use clap::Subcommand;
 
