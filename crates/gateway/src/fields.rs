@@ -140,6 +140,8 @@ pub struct Fields {
     /// An upper bound of prompt tokens from the bytes alone; none if parts (images, audio) hide their size.
     pub input_tokens_bound: Option<u64>,
     pub model_at: Range<usize>,
+    /// What the model is to read, for routing: messages, prompt or input as they came.
+    pub prompt_at: Range<usize>,
     pub max_tokens: Option<Placed>,
     pub max_completion_tokens: Option<Placed>,
     /// Where the object's first member begins.
@@ -225,6 +227,7 @@ impl Fields {
             input_tokens_bound: (!hides_size(operation, body))
                 .then(|| (body.len() as u64).saturating_add(TEMPLATE_TOKENS_MAX.saturating_mul(prompts))),
             model_at,
+            prompt_at: prompt_at(operation, body, &raw),
             max_tokens,
             max_completion_tokens,
             open_at: body.iter().position(|&b| b == b'{').map_or(0, |at| at + 1),
@@ -289,6 +292,15 @@ fn lengths_of_others(raw: &Raw<'_>) -> Result<(), Refusal> {
         Some((name, _)) => Err(invalid(name, format!("{name} is not known here: say max_tokens"))),
         None => Ok(()),
     }
+}
+
+fn prompt_at(operation: Operation, body: &[u8], raw: &Raw<'_>) -> Range<usize> {
+    let raw = match operation {
+        Operation::ChatCompletions => raw.messages,
+        Operation::Completions => raw.prompt,
+        Operation::Embeddings => raw.input,
+    };
+    raw.map_or(0..0, |raw| place(body, raw))
 }
 
 /// What the model is to read must be there; what stands in it is the engine's matter.

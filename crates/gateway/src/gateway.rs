@@ -37,6 +37,8 @@ pub struct Parts {
     pub pepper: [u8; 32],
     pub clock: Arc<dyn Clock>,
     pub limits: Limits,
+    /// How a replica is chosen.
+    pub routing: routing::Strategy,
     pub snapshot: Snapshot,
 }
 
@@ -54,6 +56,7 @@ pub struct Gateway {
     pub(crate) tiles: TileFiles,
     pub(crate) clock: Arc<dyn Clock>,
     pub limits: Limits,
+    pub(crate) routing: routing::Strategy,
     pub metrics: Metrics,
     /// Where spans go, if anybody asked for them.
     pub(crate) traces: OnceLock<mpsc::Sender<Ended>>,
@@ -139,7 +142,7 @@ impl Gateway {
             add(claims.sub, claims.project, claims.key, claims.cost_micro_eur);
         }
         let pepper = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &parts.pepper);
-        let moving = Moving::default();
+        let moving = Moving::new(parts.routing);
         let spent_before = SpentBefore { month, by_scope };
         let monotonic = parts.clock.monotonic_millis();
         let spent = |id| spent_before.of(month, id);
@@ -165,6 +168,7 @@ impl Gateway {
             retries: Mutex::new(RetryBudget::new(monotonic)),
             clock: parts.clock,
             limits: parts.limits,
+            routing: parts.routing,
             metrics,
             traces: OnceLock::new(),
             draining: AtomicBool::new(false),

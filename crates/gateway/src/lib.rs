@@ -29,6 +29,7 @@ pub mod dial;
 mod dispatch;
 mod edit;
 mod fields;
+mod fleet;
 mod gateway;
 mod gauges;
 #[cfg(any(test, fuzzing))]
@@ -71,5 +72,6 @@ pub use limits::Limits;
 pub use metrics::Metrics;
 pub use pipeline::RECEIPT_HEADER;
 pub use receive::DATA_CLASS_HEADER;
+pub use routing::Strategy;
 pub use ship::run as ship;
 pub use view::ViewError;

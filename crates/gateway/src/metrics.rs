@@ -33,6 +33,11 @@ struct KindLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PrefixLabel {
+    prefix: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StatusLabel {
     status: &'static str,
 }
@@ -60,6 +65,7 @@ pub struct Metrics {
     /// The shipped rules, the operator's by name, and one for all of the tenants'.
     refusals: Family<RuleLabel, Counter>,
     tokens: (Family<KindLabel, Counter>, [Counter; 3]),
+    routed_tokens: (Family<PrefixLabel, Counter>, [Counter; 2]),
     pub engine_attempts: Counter,
     engine_misfits: (Family<StatusLabel, Counter>, [Counter; MISFITS.len()]),
     pub usage_implausible: Counter,
@@ -82,6 +88,7 @@ impl Default for Metrics {
             errors: resolve(std::array::from_fn(|place| CodeLabel { code: Code::ALL[place].as_str() })),
             refusals,
             tokens: resolve(["input", "cached_input", "output"].map(|kind| KindLabel { kind })),
+            routed_tokens: resolve(["held", "new"].map(|prefix| PrefixLabel { prefix })),
             engine_attempts: Counter::default(),
             engine_misfits: resolve(MISFITS.map(|status| StatusLabel { status })),
             usage_implausible: Counter::default(),
@@ -100,6 +107,11 @@ impl Metrics {
         registry.register("hoheit_errors", "Errors answered, by code", self.errors.0.clone());
         registry.register("hoheit_refusals", "Refusals by policy, by each rule that decided", self.refusals.clone());
         registry.register("hoheit_tokens", "Tokens settled; cached_input is a part of input", self.tokens.0.clone());
+        registry.register(
+            "hoheit_routed_tokens",
+            "Prompt tokens sent to engines (four bytes each), by whether the replica is thought to hold them",
+            self.routed_tokens.0.clone(),
+        );
         registry.register("hoheit_engine_attempts", "Requests sent to engines", self.engine_attempts.clone());
         registry.register(
             "hoheit_engine_misfits",
@@ -138,6 +150,13 @@ impl Metrics {
         if claims.outcome != Outcome::Unresolved {
             self.request.observe_millis(claims.ended_at.0.saturating_sub(claims.received_at.0));
         }
+    }
+
+    /// A prompt was sent to a replica that is thought to hold so much of it.
+    pub fn routed(&self, held: u64, all: u64) {
+        let [counted_held, counted_new] = &self.routed_tokens.1;
+        counted_held.inc_by(held);
+        counted_new.inc_by(all.saturating_sub(held));
     }
 
     /// An error was answered.

@@ -117,7 +117,9 @@ async fn infer(gateway: &Arc<Gateway>, client: &EngineClient, received: Received
                     let Rest { obligation, rates, .. } = admitted.into_rest();
                     return end(obligation, End::failed(Code::Internal), &journal_failed(), rates).await;
                 }
-                return stream(admitted.into_rest(), routed.in_flight, *upstream);
+                let mut in_flight = routed.in_flight;
+                in_flight.first_token();
+                return stream(admitted.into_rest(), in_flight, *upstream);
             }
             Err(failure) => {
                 let now = gateway.clock.monotonic_millis();

@@ -16,7 +16,7 @@ use crate::meter::Meter;
 use crate::record::{FixedReceipt, IntentFrame, IntentOf, Watermark, encode_intent, encode_receipt, encode_watermark};
 use crate::settle::Hold;
 use crate::trace::Notes;
-use crate::view::{KeyEntry, Place, View};
+use crate::view::{KeyEntry, Offer, View};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use journal::{AppendError, Appended, Room};
@@ -209,10 +209,10 @@ impl Obligation {
     }
 
     /// Names the place and the rules in the receipt that is being written.
-    pub fn serve_at(&mut self, place: &Place) {
-        self.served_by = Some(place.served_by.clone());
-        self.policy = Some((true, place.rules.clone()));
-        self.prepared = Some(place.prepared(self.operation, || self.prepare()));
+    pub fn serve_at(&mut self, offer: &Offer) {
+        self.served_by = Some(offer.served_by.clone());
+        self.policy = Some((true, offer.rules.clone()));
+        self.prepared = Some(offer.prepared(self.operation, || self.prepare()));
     }
 
     fn prepare(&self) -> Prepared {

@@ -220,8 +220,8 @@ pub fn decode(bytes: &[u8]) -> Result<Record, UnknownRecord> {
                 usage: Usage { input: count(16), cached: count(24), output: count(32), reasoning: count(40) },
             }))
         }
-        Some((&(tag @ (RECEIPT | RECEIPT_BARE)), rest)) if bytes.len() >= RECEIPT_HEAD => {
-            let text = match tag {
+        Some((tag @ (&RECEIPT | &RECEIPT_BARE), rest)) if bytes.len() >= RECEIPT_HEAD => {
+            let text = match *tag {
                 RECEIPT => rest.get(RECEIPT_HEAD - 1 + LEAF_BYTES..).ok_or(UnknownRecord)?,
                 _ => &rest[RECEIPT_HEAD - 1..],
             };
@@ -237,7 +237,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, UnknownRecord> {
                 received_at: UnixMillis(number(88)),
                 cost: MicroEur(number(96)),
                 outcome: *Outcome::ALL.get(rest[104] as usize).ok_or(UnknownRecord)?,
-                leaf: match tag {
+                leaf: match *tag {
                     RECEIPT => {
                         Hash::from_slice(&rest[RECEIPT_HEAD - 1..RECEIPT_HEAD - 1 + LEAF_BYTES]).ok_or(UnknownRecord)?
                     }

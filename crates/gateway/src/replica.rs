@@ -2,6 +2,7 @@
 //! One per engine id for the life of the process, so that a new snapshot does not forget that an engine is failing.
 
 use crate::fields::Operation;
+use crate::fleet::Place;
 use crate::pool::PoolKey;
 use routing::Breaker;
 use std::collections::HashMap;
@@ -36,6 +37,7 @@ struct Live {
 /// breaker that waits for its probe does not wait in vain.
 pub struct InFlight {
     replica: Arc<Replica>,
+    place: Option<Place>,
     reported: bool,
 }
 
@@ -47,7 +49,7 @@ pub struct UrlError;
 impl Replica {
     pub fn enter(self: &Arc<Self>) -> InFlight {
         self.live.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight { replica: self.clone(), reported: false }
+        InFlight { replica: self.clone(), place: None, reported: false }
     }
 
     pub fn in_flight(&self) -> u32 {
@@ -76,6 +78,20 @@ impl Replica {
 }
 
 impl InFlight {
+    /// With its place in the load that routing knows.
+    pub fn at(self, place: Place) -> InFlight {
+        let mut placed = self;
+        placed.place = Some(place);
+        placed
+    }
+
+    /// The first token came: the prompt no longer waits to be read.
+    pub fn first_token(&mut self) {
+        if let Some(place) = &mut self.place {
+            place.read();
+        }
+    }
+
     /// How the request ended, for the replica's breaker.
     pub fn report(mut self, report: routing::Report, now: u64) {
         self.reported = true;
@@ -90,6 +106,8 @@ impl Drop for InFlight {
             // Of a report that says nothing the time does not matter.
             self.replica.breaker().report(routing::Report::Neutral, 0);
         }
+        // Behind the report, so that routing looks again at a replica that it had found shut.
+        drop(self.place.take());
     }
 }
 

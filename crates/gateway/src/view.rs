@@ -4,6 +4,7 @@
 //! What moves (scopes, replicas) is not in here but referenced from here, and survives the swap.
 
 use crate::fields::Operation;
+use crate::fleet::{Fleet, Fleets, Seats};
 use crate::limits::MODEL_NAME_BYTES_MAX;
 use crate::receipt::Prepared;
 use crate::replica::{Replica, Replicas};
@@ -39,6 +40,8 @@ pub struct KeyEntry {
     pub commitment_key: aws_lc_rs::hmac::Key,
     /// One per tenant, so that no tenant can time another's prefix cache; unlinkable to the tenant's id.
     pub cache_salt: String,
+    /// The same for routing: prefixes of two tenants never have a hash in common.
+    pub prefix_seed: u64,
     pub scope_tenant: Arc<Scope>,
     pub scope_project: Arc<Scope>,
     pub scope_key: Arc<Scope>,
@@ -55,6 +58,9 @@ pub struct ModelEntry {
 pub struct EndpointEntry {
     pub endpoint: Endpoint,
     pub replicas: Vec<Arc<Replica>>,
+    pub fleet: Arc<Fleet>,
+    /// The same replicas by their slots in the fleet.
+    pub seats: Seats,
 }
 
 /// What policy says of one key, class and model: decided once per snapshot.
@@ -63,14 +69,17 @@ pub struct Verdict {
     pub permitted: Vec<(Arc<EndpointEntry>, Arc<[String]>)>,
     /// Why the others may not.
     pub refused: Vec<(Arc<EndpointEntry>, Decision)>,
-    /// The replicas of the permitted endpoints.
-    pub places: Vec<Place>,
+    /// The replicas of the permitted endpoints, by the place of the endpoint and their slot.
+    offers: Vec<Vec<Option<Offer>>>,
     /// Every one of them is ours, and fits its answer to its context by itself.
     pub embedded_only: bool,
 }
 
+/// A replica: the place of its endpoint among the permitted ones, and its slot there.
+pub type Seat = (usize, u32);
+
 /// A replica that may serve, and what receipts say of it: made once, shared by all of its requests.
-pub struct Place {
+pub struct Offer {
     pub replica: Arc<Replica>,
     pub rules: Arc<[String]>,
     pub served_by: Arc<ServedBy>,
@@ -78,13 +87,17 @@ pub struct Place {
     prepared: [OnceLock<Arc<Prepared>>; Operation::ALL.len()],
 }
 
-impl Place {
+impl Offer {
     pub fn prepared(&self, operation: Operation, make: impl FnOnce() -> Prepared) -> Arc<Prepared> {
         self.prepared[operation as usize].get_or_init(|| Arc::new(make())).clone()
     }
 }
 
 impl Verdict {
+    pub fn offer(&self, (endpoint, slot): Seat) -> Option<&Offer> {
+        self.offers.get(endpoint)?.get(slot as usize)?.as_ref()
+    }
+
     /// True if nothing but the project's country keeps this from being served: replicas are left, and every one of them
     /// stands abroad. An endpoint at home whose replicas were all taken away or cordoned is no place to be served.
     pub fn only_abroad(&self) -> bool {
@@ -105,10 +118,16 @@ pub enum ViewError {
 }
 
 /// What outlives a snapshot.
-#[derive(Default)]
 pub struct Moving {
     pub scopes: Scopes,
     pub replicas: Replicas,
+    pub fleets: Fleets,
+}
+
+impl Moving {
+    pub fn new(strategy: routing::Strategy) -> Moving {
+        Moving { scopes: Scopes::default(), replicas: Replicas::default(), fleets: Fleets::new(strategy) }
+    }
 }
 
 /// Where a new scope's spent money of this month comes from.
@@ -149,6 +168,7 @@ impl View {
                 tenant: tenant.id,
                 commitment_key: aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &commitment),
                 cache_salt: cache_salt(pepper, tenant.id),
+                prefix_seed: prefix_seed(pepper, tenant.id),
                 scope_tenant,
                 scope_project,
                 scope_key,
@@ -171,6 +191,8 @@ impl View {
         for endpoint in snapshot.endpoints {
             let index = models.len() as u32;
             let replicas = replicas_by_endpoint.remove(&endpoint.id).unwrap_or_default();
+            let fleet = moving.fleets.get(endpoint.id);
+            let seats = fleet.seat(version, &replicas);
             models
                 .entry(endpoint.model.clone())
                 .or_insert_with(|| ModelEntry {
@@ -180,7 +202,7 @@ impl View {
                     endpoints: Vec::new(),
                 })
                 .endpoints
-                .push(Arc::new(EndpointEntry { endpoint, replicas }));
+                .push(Arc::new(EndpointEntry { endpoint, replicas, fleet, seats }));
         }
         Ok(View {
             version,
@@ -224,12 +246,13 @@ impl View {
             return verdict.clone();
         }
         let mut verdict =
-            Verdict { permitted: Vec::new(), refused: Vec::new(), places: Vec::new(), embedded_only: true };
+            Verdict { permitted: Vec::new(), refused: Vec::new(), offers: Vec::new(), embedded_only: true };
         for entry in &model.endpoints {
             let decision = self.policy.decide(&question(key, class, key.project.country, &entry.endpoint));
             if decision.permit {
                 let rules: Arc<[String]> = decision.rules.into();
-                verdict.places.extend(entry.replicas.iter().map(|replica| place_of(entry, &rules, replica)));
+                let offer = |seat: &Option<Arc<Replica>>| seat.as_ref().map(|it| offer(entry, &rules, it));
+                verdict.offers.push(entry.seats.iter().map(offer).collect());
                 verdict.embedded_only &= entry.replicas.iter().all(|it| it.engine.kind == EngineKind::Embedded);
                 verdict.permitted.push((entry.clone(), rules));
             } else {
@@ -242,7 +265,7 @@ impl View {
     }
 }
 
-fn place_of(entry: &EndpointEntry, rules: &Arc<[String]>, replica: &Arc<Replica>) -> Place {
+fn offer(entry: &EndpointEntry, rules: &Arc<[String]>, replica: &Arc<Replica>) -> Offer {
     let facts = &entry.endpoint.facts;
     let served_by = ServedBy {
         endpoint: entry.endpoint.id,
@@ -256,7 +279,7 @@ fn place_of(entry: &EndpointEntry, rules: &Arc<[String]>, replica: &Arc<Replica>
         retention: facts.retention,
         attestation: facts.attestation.clone(),
     };
-    Place {
+    Offer {
         replica: replica.clone(),
         rules: rules.clone(),
         served_by: Arc::new(served_by),
@@ -280,6 +303,11 @@ fn question<'a>(key: &KeyEntry, class: DataClass, country: Option<Country>, endp
 fn cache_salt(pepper: &aws_lc_rs::hmac::Key, tenant: TenantId) -> String {
     let tag = aws_lc_rs::hmac::sign(pepper, format!("cache-salt/{tenant}").as_bytes());
     tag.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn prefix_seed(pepper: &aws_lc_rs::hmac::Key, tenant: TenantId) -> u64 {
+    let tag = aws_lc_rs::hmac::sign(pepper, format!("prefix-seed/{tenant}").as_bytes());
+    tag.as_ref()[..8].iter().fold(0, |seed, &byte| seed << 8 | u64::from(byte))
 }
 
 fn unhex(text: &str) -> Option<[u8; 32]> {

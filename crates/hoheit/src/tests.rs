@@ -33,6 +33,9 @@ fn the_contract_for_scripts_parses() {
         &format!("hoheit receipt get {RCP} --out FILE"),
         &format!("hoheit receipt get {RCP} --out FILE --wait"),
         &format!("hoheit receipt export --tenant {TEN} --out DIR"),
+        "hoheit twin replay TRACE --replicas 8 --speedup 4 --policy round-robin --gateways 8 --json",
+        "hoheit twin replay TRACE --policy least-loaded",
+        "hoheit twin replay TRACE --policy prefix",
     ] {
         let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
         if let Err(error) = parse(&line) {
@@ -58,6 +61,9 @@ fn wrong_usage_is_exit_code_2() {
         &format!("hoheit budget set --tenant {TEN} --project {PRJ} 5"),
         "hoheit policy explain",
         "hoheit receipt get x --out FILE",
+        "hoheit twin replay",
+        "hoheit twin replay TRACE --policy random",
+        "hoheit twin replay TRACE --generate chats",
     ] {
         assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
     }

@@ -4,7 +4,7 @@
 //! client's fault says nothing about the engine: fifty oversized prompts must not empty a site. A 429 says that it is
 //! full, which is load and not a fault; a probe that gets one leaves the breaker open.
 //!
-//! What it is not: no load balancing (see [`crate::replica`]) and no clock: `now` is monotonic milliseconds.
+//! What it is not: no load balancing (see [`crate::router`]) and no clock: `now` is monotonic milliseconds.
 
 /// Failures in a row that open the breaker. Envoy's default; one broken connection or two must not take a replica out.
 pub const FAILURES_MAX: u32 = 5;
@@ -92,12 +92,21 @@ impl Breaker {
         }
     }
 
-    /// Whether a request would pass now. Changes nothing: for [`crate::ReplicaView::available`].
+    /// Whether a request would pass now. Changes nothing: for [`crate::Look`].
     pub fn available(&self, now_millis: u64) -> bool {
         match self.state {
             State::Closed { .. } => true,
             State::Open { until_millis, .. } => now_millis >= until_millis,
             State::HalfOpen { probe_until_millis, .. } => now_millis >= probe_until_millis,
+        }
+    }
+
+    /// When to look again: the time from which a request would pass if nobody reports before.
+    pub fn opens_at(&self) -> u64 {
+        match self.state {
+            State::Closed { .. } => 0,
+            State::Open { until_millis, .. } => until_millis,
+            State::HalfOpen { probe_until_millis, .. } => probe_until_millis,
         }
     }
 
@@ -160,9 +169,9 @@ mod tests {
                     'l' => Report::Full,
                     _ => Report::Neutral,
                 };
-                let available = breaker.available(now);
+                let (available, breaker_opens) = (breaker.available(now), breaker.opens_at());
                 let pass = breaker.try_pass(now);
-                assert_eq!(available, pass, "{script}");
+                assert_eq!((available, breaker_opens <= now), (pass, pass), "{script}");
                 if pass {
                     breaker.report(report, now);
                 }

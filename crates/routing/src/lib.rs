@@ -1,6 +1,7 @@
 //! Which replica takes a request, and whether a failed one may be tried elsewhere.
 //!
-//! - [`replica`]: the choice among replicas of a permitted endpoint: power of two choices by load.
+//! - [`router`]: the choice among the replicas of a permitted endpoint: where the prompt's prefix is, against load.
+//! - [`chain`], [`prefix`], [`loads`]: what it rests on: prompts as chains of hashes, who holds which, who is least loaded.
 //! - [`breaker`]: keeps requests away from a replica that fails again and again.
 //! - [`retry`]: how many attempts a request has, and how many retries a gateway may add to its traffic.
 //!
@@ -10,9 +11,12 @@
 //! If we crash here: nothing is lost. Breakers start closed, and learn within a few requests what they knew.
 
 pub mod breaker;
-pub mod replica;
+pub mod chain;
+pub mod loads;
+pub mod prefix;
 pub mod retry;
+pub mod router;
 
 pub use breaker::{Breaker, Report};
-pub use replica::{ReplicaView, choose};
 pub use retry::{ATTEMPTS_MAX, Attempts, RetryBudget};
+pub use router::{Ask, Choice, Look, Router, Strategy, Ticket};

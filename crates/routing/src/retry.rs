@@ -6,8 +6,6 @@
 //!
 //! What it is not: it does not decide what may be retried (nothing after the first token; the gateway knows).
 
-use crate::replica::{ReplicaView, choose};
-
 /// Attempts before the first token, each on another replica. With a replica failing one request in 10, three attempts
 /// fail one in 1,000; a fourth would mostly lengthen the wait of requests that fail anyway.
 pub const ATTEMPTS_MAX: usize = 3;
@@ -58,31 +56,36 @@ impl RetryBudget {
     }
 }
 
-/// What one request has tried so far.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Attempts {
+/// What one request has tried so far. A place is whatever names a replica to the gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempts<P> {
     /// Places that are not chosen again: sent to, or found shut.
-    out: Vec<usize>,
+    out: Vec<P>,
     sent: usize,
 }
 
-impl Attempts {
-    /// The replica of the next attempt, if there is one. The places in `replicas` are the same in every call.
+impl<P> Default for Attempts<P> {
+    fn default() -> Attempts<P> {
+        Attempts { out: Vec::new(), sent: 0 }
+    }
+}
+
+impl<P: Copy> Attempts<P> {
+    /// The replica of the next attempt, if there is one.
     ///
-    /// `may_retry` takes one retry from the gateway's budget and is asked once, for a second or third attempt.
-    /// `try_pass` asks the chosen replica's breaker, which another request may have shut since the views were taken:
-    /// such a replica is out, but nothing was sent, so it costs neither an attempt nor a retry.
-    pub fn next(
+    /// `choose` names a place that is not among those it is given. `may_retry` takes one retry from the gateway's budget and
+    /// is asked once, for a second or third attempt. `try_pass` asks the chosen replica's breaker, which another request
+    /// may have shut meanwhile: such a replica is out, but nothing was sent, so it costs neither an attempt nor a retry.
+    pub fn next<C>(
         &mut self,
-        replicas: &[ReplicaView],
-        mut random: u64,
+        mut choose: impl FnMut(&[P]) -> Option<(P, C)>,
         may_retry: impl FnOnce() -> bool,
-        mut try_pass: impl FnMut(usize) -> bool,
-    ) -> Option<usize> {
+        mut try_pass: impl FnMut(P) -> bool,
+    ) -> Option<(P, C)> {
         if self.sent >= ATTEMPTS_MAX {
             return None;
         }
-        let mut place = choose(replicas, &self.out, random)?;
+        let (mut place, mut choice) = choose(&self.out)?;
         if self.sent > 0 && !may_retry() {
             return None;
         }
@@ -90,10 +93,9 @@ impl Attempts {
             self.out.push(place);
             if try_pass(place) {
                 self.sent += 1;
-                return Some(place);
+                return Some((place, choice));
             }
-            random = random.rotate_left(17);
-            place = choose(replicas, &self.out, random)?;
+            (place, choice) = choose(&self.out)?;
         }
     }
 }
@@ -120,29 +122,32 @@ mod tests {
         assert_eq!(retries(&mut budget, 0), 0, "time that goes back brings nothing");
     }
 
+    /// The first of so many places that is not out.
+    fn first_of(count: usize) -> impl FnMut(&[usize]) -> Option<(usize, ())> {
+        move |out| (0..count).find(|place| !out.contains(place)).map(|place| (place, ()))
+    }
+
     #[test]
     fn a_replica_found_shut_costs_neither_an_attempt_nor_a_retry() {
-        let views = [ReplicaView { in_flight: 0, available: true }; 6];
         let (mut attempts, mut retries) = (Attempts::default(), 0);
-        // Places 0, 1 and 2 were shut after the views were taken.
+        // Places 0, 1 and 2 were shut after they were chosen.
         let mut sent = Vec::new();
-        for random in 0..8 {
+        for _ in 0..8 {
             let mut retry = || {
                 retries += 1;
                 true
             };
-            sent.extend(attempts.next(&views, random << 60, &mut retry, |place| place > 2));
+            sent.extend(attempts.next(first_of(6), &mut retry, |place| place > 2).map(|(place, ())| place));
         }
-        sent.sort_unstable();
         assert_eq!((sent, retries), (vec![3, 4, 5], ATTEMPTS_MAX - 1));
     }
 
     #[test]
     fn without_a_replica_left_no_retry_is_taken() {
-        let view = [ReplicaView { in_flight: 0, available: true }];
         let mut attempts = Attempts::default();
-        assert_eq!(attempts.next(&view, 0, || unreachable!("the first attempt is no retry"), |_| true), Some(0));
-        assert_eq!(attempts.next(&view, 0, || unreachable!("there is nothing to retry with"), |_| true), None);
+        let no_retry = || unreachable!("the first attempt is no retry");
+        assert_eq!(attempts.next(first_of(1), no_retry, |_| true), Some((0, ())));
+        assert_eq!(attempts.next(first_of(1), || unreachable!("there is nothing to retry with"), |_| true), None);
     }
 
     proptest! {

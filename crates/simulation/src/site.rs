@@ -190,6 +190,7 @@ impl Site {
             pepper: PEPPER,
             clock: Arc::new(VirtualClock::new(SharedDice::of(self.dice.throw(Dice::fork)))),
             limits: limits(),
+            routing: Default::default(),
             snapshot: snapshot(),
         }
     }

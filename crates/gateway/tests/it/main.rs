@@ -16,5 +16,6 @@ mod money;
 mod paths;
 mod recovery;
 mod refusals;
+mod routing;
 mod stalls;
 mod world;

@@ -3,7 +3,7 @@
 use crate::disk::GatedDisk;
 use bytes::Bytes;
 use gateway::listen::{Lanes, start};
-use gateway::{Clock, Gateway, Limits, Parts, SystemClock};
+use gateway::{Clock, Gateway, Limits, Parts, Strategy, SystemClock};
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -27,6 +27,7 @@ const SECRET: &str = "abcdefghjkmnpqrstvwxyz0123456789abcdefghjkmnpqrstvwx";
 pub struct Setup {
     pub snapshot: Snapshot,
     pub limits: Limits,
+    pub routing: Strategy,
     pub journal: journal::Options,
     pub clock: Arc<dyn Clock>,
 }
@@ -107,6 +108,7 @@ impl Setup {
                 price_book: PriceBook { version: 1, prices: vec![price] },
             },
             limits: Limits::default(),
+            routing: Strategy::default(),
             journal: journal::Options { segment_bytes: 1 << 20, low_water_bytes: 0, ..Default::default() },
             clock: Arc::new(SystemClock::start()),
         }
@@ -198,6 +200,7 @@ impl Setup {
             pepper: PEPPER,
             clock: self.clock,
             limits: self.limits,
+            routing: self.routing,
             snapshot: self.snapshot,
         })
         .await

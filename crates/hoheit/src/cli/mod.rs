@@ -1,5 +1,5 @@
 //! The command line: one file per noun, each a thin client of the control API. It decides nothing and stores nothing;
-//! what it prints with `--json` is what the API answered.
+//! what it prints with `--json` is what the API answered. `twin` alone asks nobody.
 
 mod audit;
 mod budget;
@@ -19,8 +19,10 @@ mod show;
 mod status;
 mod tenant;
 mod token;
+mod twin;
 
 pub use failure::Failure;
+pub use twin::Policy;
 
 use clap::Subcommand;
 
@@ -55,10 +57,15 @@ pub enum Command {
     Chat(chat::Chat),
     /// The state of the site.
     Status(status::Status),
+    /// Studies on a simulated site: replay a trace of requests.
+    Twin(twin::Twin),
 }
 
 /// Runs a command to its end.
 pub fn run(command: Command) -> Result<(), Failure> {
+    if let Command::Twin(noun) = command {
+        return noun.run();
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -79,6 +86,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
             Command::Audit(noun) => noun.run().await,
             Command::Chat(noun) => noun.run().await,
             Command::Status(noun) => noun.run().await,
+            Command::Twin(noun) => noun.run(),
         }
     })
 }

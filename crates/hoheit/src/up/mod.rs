@@ -101,6 +101,7 @@ async fn serve(options: Options, folder: Folder, clock: Arc<SystemClock>) -> Res
         pepper: folder.pepper,
         clock: clock.clone(),
         limits: gateway::Limits::default(),
+        routing: options.routing.into(),
         snapshot: store.snapshot(&folder.site.site).await?,
     })
     .await?;

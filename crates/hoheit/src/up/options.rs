@@ -1,5 +1,6 @@
 //! What `hoheit up` can be told. Parsing only; defaults that depend on the machine are made by the wiring.
 
+use crate::cli::Policy;
 use clap::{Args, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -50,6 +51,10 @@ pub struct Options {
     /// An OpenTelemetry collector; a span of every request goes to URL/v1/traces (OTLP, JSON over HTTP). Off if left out.
     #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
     pub otlp_endpoint: Option<String>,
+    /// How a replica is chosen among those that policy permits: prefix is where the prompt's beginning was read before,
+    /// unless too much work waits there.
+    #[arg(long, value_name = "HOW", value_enum, default_value = "prefix")]
+    pub routing: Policy,
     /// Text for people, JSON for collectors.
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,

@@ -1,6 +1,6 @@
 //! The one integration binary of routing: the three parts together, as the gateway uses them.
 
-use routing::{ATTEMPTS_MAX, Attempts, Breaker, ReplicaView, Report, RetryBudget};
+use routing::{ATTEMPTS_MAX, Ask, Attempts, Breaker, Look, Report, RetryBudget, Router, Strategy};
 
 /// A gateway's loop over attempts, with an engine that decides by replica whether an attempt succeeds.
 fn request(
@@ -11,13 +11,22 @@ fn request(
     works: impl Fn(usize) -> bool,
 ) -> Vec<usize> {
     let (mut tried, mut attempts) = (Vec::new(), Attempts::default());
+    let mut router = Router::new(routing::router::Options { strategy: Strategy::LeastLoaded, ..Default::default() });
+    router.set(&(0..breakers.len() as u64).map(Some).collect::<Vec<_>>());
     budget.on_request();
     loop {
-        let views: Vec<_> =
-            breakers.iter().map(|b| ReplicaView { in_flight: 0, available: b.available(now) }).collect();
         let random = random.wrapping_mul(tried.len() as u64 * 2 + 1);
-        let next = attempts.next(&views, random, || budget.try_retry(now), |at| breakers[at].try_pass(now));
+        let ask = Ask { chain: &[], tokens: 10 };
+        let choose = |out: &[u32]| {
+            let look = |slot: u32| match breakers[slot as usize].available(now) {
+                true => Look::Open,
+                false => Look::ShutUntil(breakers[slot as usize].opens_at()),
+            };
+            router.choose(&ask, out, now, random, look).map(|choice| (choice.slot, ()))
+        };
+        let next = attempts.next(choose, || budget.try_retry(now), |_| true).map(|(slot, ())| slot as usize);
         let Some(at) = next else { break };
+        assert!(breakers[at].try_pass(now), "nobody else is here to shut it");
         tried.push(at);
         breakers[at].report(if works(at) { Report::Success } else { Report::Failure }, now);
         if works(at) {

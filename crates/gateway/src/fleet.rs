@@ -1,0 +1,192 @@
+//! The replicas of one endpoint as routing sees them: who sits in which slot, what each is thought to hold, how loaded it is.
+//!
+//! One per endpoint for the life of the process, so that a new snapshot forgets neither load nor prefixes. A view keeps its own
+//! table of who sits where; a request only ever goes to a replica that its own view has.
+//!
+//! What it is not: it decides nothing (`routing::router` does) and permits nothing (admission did).
+
+use crate::replica::Replica;
+use routing::router::Options;
+use routing::{Ask, Choice, Look, Router, Strategy, Ticket};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use types::{EndpointId, EngineId};
+
+/// Who sits where, as one view has it.
+pub type Seats = Vec<Option<Arc<Replica>>>;
+
+pub struct Fleet {
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    router: Router,
+    /// The engine of each slot.
+    slots: Vec<Option<EngineId>>,
+    /// Of the snapshot that they are from.
+    version: u64,
+}
+
+/// A request's place in a replica's load, given back when it is dropped.
+pub struct Place {
+    fleet: Arc<Fleet>,
+    ticket: Option<Ticket>,
+}
+
+impl Fleet {
+    fn new(strategy: Strategy) -> Fleet {
+        let router = Router::new(Options { strategy, ..Options::default() });
+        Fleet { inner: Mutex::new(Inner { router, slots: Vec::new(), version: 0 }) }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Seats the replicas of a snapshot: who was here keeps the slot, who is new takes a free one. An older snapshot than the
+    /// last changes nothing, and seats whom it knows.
+    pub fn seat(&self, version: u64, replicas: &[Arc<Replica>]) -> Seats {
+        let mut inner = self.inner();
+        let by_id: HashMap<EngineId, &Arc<Replica>> = replicas.iter().map(|it| (it.engine.id, it)).collect();
+        if version >= inner.version {
+            inner.version = version;
+            inner.arrange(replicas, &by_id);
+        }
+        let seat = |engine: &Option<EngineId>| engine.and_then(|id| by_id.get(&id).copied()).cloned();
+        inner.slots.iter().map(seat).collect()
+    }
+
+    /// The best replica for this request, if any is open and was not tried.
+    pub fn choose(&self, seats: &Seats, ask: &Ask<'_>, tried: &[u32], now: u64, random: u64) -> Option<Choice> {
+        let look = |slot: u32| {
+            // Who came with a newer snapshot is not this request's.
+            let Some(replica) = seats.get(slot as usize).and_then(Option::as_ref) else { return Look::ShutUntil(now) };
+            let breaker = replica.breaker();
+            if breaker.available(now) { Look::Open } else { Look::ShutUntil(breaker.opens_at()) }
+        };
+        self.inner().router.choose(ask, tried, now, random, look)
+    }
+
+    /// The request goes to the chosen replica.
+    pub fn send(self: &Arc<Self>, choice: &Choice, ask: &Ask<'_>) -> Place {
+        let ticket = self.inner().router.send(choice, ask);
+        Place { fleet: self.clone(), ticket: Some(ticket) }
+    }
+}
+
+impl Inner {
+    fn arrange(&mut self, replicas: &[Arc<Replica>], by_id: &HashMap<EngineId, &Arc<Replica>>) {
+        let before = self.slots.clone();
+        for slot in &mut self.slots {
+            *slot = slot.filter(|id| by_id.contains_key(id));
+        }
+        let mut seated: std::collections::HashSet<EngineId> = self.slots.iter().flatten().copied().collect();
+        let mut free = 0;
+        for id in replicas.iter().map(|replica| replica.engine.id).filter(|id| seated.insert(*id)) {
+            while self.slots.get(free).is_some_and(Option::is_some) {
+                free += 1;
+            }
+            match self.slots.get_mut(free) {
+                Some(slot) => *slot = Some(id),
+                None => self.slots.push(Some(id)),
+            }
+        }
+        if self.slots != before {
+            // The same name at every gateway.
+            let name = |id: EngineId| routing::chain::mix((id.0 >> 64) as u64 ^ routing::chain::mix(id.0 as u64));
+            let names: Vec<Option<u64>> = self.slots.iter().map(|slot| slot.map(name)).collect();
+            self.router.set(&names);
+        }
+    }
+}
+
+impl Place {
+    /// The first token came.
+    pub fn read(&mut self) {
+        if let Some(ticket) = &mut self.ticket {
+            self.fleet.inner().router.first_token(ticket);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.fleet.inner().router.done(ticket);
+        }
+    }
+}
+
+/// All fleets by endpoint.
+pub struct Fleets {
+    strategy: Strategy,
+    by_id: Mutex<HashMap<EndpointId, Arc<Fleet>>>,
+}
+
+impl Fleets {
+    pub fn new(strategy: Strategy) -> Fleets {
+        Fleets { strategy, by_id: Mutex::default() }
+    }
+
+    pub fn get(&self, endpoint: EndpointId) -> Arc<Fleet> {
+        let mut by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
+        by_id.entry(endpoint).or_insert_with(|| Arc::new(Fleet::new(self.strategy))).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replica::Replicas;
+    use types::snapshot::Engine;
+
+    fn replicas(all: &Replicas, ids: &[u128]) -> Vec<Arc<Replica>> {
+        let engine = |id| Engine {
+            id: EngineId(id),
+            endpoint: EndpointId(1),
+            url: format!("http://127.0.0.1:{id}"),
+            kind: Default::default(),
+            model_alias: None,
+            credential: None,
+            cordoned: false,
+        };
+        ids.iter().map(|&id| all.get(&engine(id)).unwrap()).collect()
+    }
+
+    fn who(seats: &Seats) -> Vec<Option<u128>> {
+        seats.iter().map(|seat| seat.as_ref().map(|replica| replica.engine.id.0)).collect()
+    }
+
+    #[test]
+    fn who_stays_keeps_the_seat_and_an_old_snapshot_changes_nothing() {
+        let (fleet, all) = (Arc::new(Fleet::new(Strategy::Prefix)), Replicas::default());
+        let ask = Ask { chain: &[1, 2, 3], tokens: 1_536 };
+        let first = fleet.seat(5, &replicas(&all, &[1, 2, 3]));
+        assert_eq!(who(&first), [Some(1), Some(2), Some(3)]);
+        let second = fleet.seat(6, &replicas(&all, &[3, 4, 1, 5]));
+        assert_eq!(who(&second), [Some(1), Some(4), Some(3), Some(5)]);
+        // Built late from an older snapshot: nobody moves, who is not in it is not seen.
+        assert_eq!(who(&fleet.seat(4, &replicas(&all, &[1, 2]))), [Some(1), None, None, None]);
+        // A request of that view never goes to whom it does not know.
+        let old = fleet.seat(4, &replicas(&all, &[1, 2]));
+        for random in 0..20 {
+            assert_eq!(fleet.choose(&old, &ask, &[], random, random).map(|choice| choice.slot), Some(0));
+            assert_eq!(fleet.choose(&old, &ask, &[0], random, random), None);
+        }
+    }
+
+    #[test]
+    fn a_place_ends_with_the_request() {
+        let (fleet, all) = (Arc::new(Fleet::new(Strategy::LeastLoaded)), Replicas::default());
+        let seats = fleet.seat(1, &replicas(&all, &[1, 2]));
+        let ask = Ask { chain: &[], tokens: 1_000 };
+        let choice = fleet.choose(&seats, &ask, &[], 0, 0).unwrap();
+        let mut place = fleet.send(&choice, &ask);
+        let busy = fleet.choose(&seats, &ask, &[1 - choice.slot], 0, 0).unwrap().cost;
+        place.read();
+        let read = fleet.choose(&seats, &ask, &[1 - choice.slot], 0, 0).unwrap().cost;
+        drop(place);
+        let free = fleet.choose(&seats, &ask, &[1 - choice.slot], 0, 0).unwrap().cost;
+        assert!(busy > read && read > free, "{busy} {read} {free}");
+    }
+}
