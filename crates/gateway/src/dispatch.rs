@@ -113,7 +113,8 @@ impl EngineClient {
         loop {
             let (mut link, waited) = match self.pool.take(key) {
                 Some(link) => (link, true),
-                None => (self.connect(routed).await?, false),
+                // Boxed, as is the opening of a stream: every request's future has the room for them.
+                None => (Box::pin(self.connect(routed)).await?, false),
             };
             match link.send(request(routed)).await {
                 Ok(response) => {
@@ -147,7 +148,7 @@ impl EngineClient {
             if !is(b"text/event-stream") {
                 return Err(Failure::engine(Code::EngineFailed, "the engine answered a stream with something else"));
             }
-            return Upstream::open(response.into_body(), limits, routed.deadline)
+            return Box::pin(Upstream::open(response.into_body(), limits, routed.deadline))
                 .await
                 .map(|upstream| Answer::Stream(Box::new(upstream)));
         }

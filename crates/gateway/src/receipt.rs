@@ -137,6 +137,13 @@ pub struct Prepared {
     frame: IntentFrame,
 }
 
+/// The commitment to an answer. What runs is boxed: it has more than a kilobyte, and an obligation moves through every stage.
+enum Commitment {
+    None,
+    Running(Box<aws_lc_rs::hmac::Context>),
+    Whole(aws_lc_rs::hmac::Tag),
+}
+
 /// The duty to leave one receipt.
 pub struct Obligation {
     gateway: Arc<Gateway>,
@@ -153,7 +160,7 @@ pub struct Obligation {
     /// What all requests of this key to the replica that serves it share.
     prepared: Option<Arc<Prepared>>,
     pub request_commitment: Option<[u8; 32]>,
-    answer: Option<aws_lc_rs::hmac::Context>,
+    answer: Commitment,
     pub hold: Option<Hold>,
     pub meter: Meter,
     pub trace: Option<Box<Notes>>,
@@ -186,7 +193,7 @@ impl Obligation {
             served_by: None,
             prepared: None,
             request_commitment: None,
-            answer: None,
+            answer: Commitment::None,
             hold: None,
             meter: Meter::default(),
             trace: None,
@@ -234,9 +241,21 @@ impl Obligation {
         self.gateway.journal.append_if_room(encode_watermark(&Watermark { receipt: self.id, usage }));
     }
 
-    /// Bytes of the answer as they are handed to the client's connection.
+    /// Bytes of a streamed answer as they are handed to the client's connection.
     pub fn answer_bytes(&mut self, bytes: &[u8]) {
-        self.answer.get_or_insert_with(|| aws_lc_rs::hmac::Context::with_key(&self.key.commitment_key)).update(bytes);
+        match &mut self.answer {
+            Commitment::Running(context) => context.update(bytes),
+            answer => {
+                let mut context = Box::new(aws_lc_rs::hmac::Context::with_key(&self.key.commitment_key));
+                context.update(bytes);
+                *answer = Commitment::Running(context);
+            }
+        }
+    }
+
+    /// An answer that is handed over in one piece.
+    pub fn whole_answer(&mut self, bytes: &[u8]) {
+        self.answer = Commitment::Whole(aws_lc_rs::hmac::sign(&self.key.commitment_key, bytes));
     }
 
     /// Settles what was held and fixes the receipt. The future resolves when it is durable.
@@ -261,7 +280,11 @@ impl Obligation {
             Some(hold) => hold.settle(&usage, self.gateway.clock.monotonic_millis()),
             None => Default::default(),
         };
-        let answer = self.answer.take().map(|context| URL_SAFE_NO_PAD.encode(context.sign().as_ref()));
+        let answer = match std::mem::replace(&mut self.answer, Commitment::None) {
+            Commitment::None => None,
+            Commitment::Running(context) => Some(URL_SAFE_NO_PAD.encode(context.sign().as_ref())),
+            Commitment::Whole(tag) => Some(URL_SAFE_NO_PAD.encode(tag.as_ref())),
+        };
         let claims = self.claims(end, usage, source, cost, answer);
         if let Some(notes) = self.trace.take() {
             self.gateway.end_trace(*notes, &claims);

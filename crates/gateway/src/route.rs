@@ -7,7 +7,7 @@
 use crate::admit::Admitted;
 use crate::edit::EngineEdit;
 use crate::fields::Operation;
-use crate::metrics::Metrics;
+use crate::gateway::Gateway;
 use crate::refusal::Refusal;
 use crate::replica::{InFlight, Replica};
 use crate::view::{EndpointEntry, Offer, Seat};
@@ -31,7 +31,7 @@ pub struct Routed {
     pub(crate) in_flight: InFlight,
     /// The request's, not the attempt's.
     pub(crate) deadline: Instant,
-    metrics: Metrics,
+    gateway: Arc<Gateway>,
     /// Its place in the verdict.
     place: Seat,
 }
@@ -93,7 +93,7 @@ impl Attempts {
             place,
             replica: replica.clone(),
             deadline,
-            metrics: gateway.metrics.clone(),
+            gateway: gateway.clone(),
         })
     }
 
@@ -111,7 +111,7 @@ impl Attempts {
 impl Routed {
     /// The engine turns this gateway away: counted, and said to the operator.
     pub(crate) fn note_misfit(&self, status: u16) {
-        self.metrics.engine_misfit(status);
+        self.gateway.metrics.engine_misfit(status);
         self.replica.warn_of_misfit(status);
     }
 
