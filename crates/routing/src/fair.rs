@@ -400,13 +400,17 @@ impl<K: Ord + Copy, G: Ord + Clone, T> FairQueue<K, G, T> {
             return;
         }
         let floor = self.floor();
+        // With nobody waiting, the next is lifted to the last.
+        let last = self.last.filter(|_| self.waiting == [0; 2]);
+        let last = last.and_then(|last| self.tenants.get(&last).map(|known| (known.counter, last)));
+        let last = last.filter(|last| self.idle.remove(last));
         while let Some(&(counter, tenant)) = self.idle.first()
             && counter <= floor
-            && !(self.is_empty() && self.last == Some(tenant))
         {
             self.idle.pop_first();
             self.tenants.remove(&tenant);
         }
+        self.idle.extend(last);
     }
 }
 
