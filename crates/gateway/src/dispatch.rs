@@ -94,7 +94,8 @@ impl EngineClient {
 
     /// One attempt. A stream has a time to its first token; whatever it is, the request's deadline ends it.
     pub async fn send(&self, routed: &Routed, stream: bool, limits: &Limits) -> Result<Answer, Failure> {
-        let first_token = if stream { Some(Instant::now() + limits.first_token_timeout) } else { None };
+        let first_token = limits.first_token_timeout.saturating_sub(routed.waited);
+        let first_token = if stream { Some(Instant::now() + first_token) } else { None };
         let until = first_token.unwrap_or(routed.deadline).min(routed.deadline);
         let exchange = self.exchange(routed, stream, limits);
         let answer = tokio::time::timeout_at(until, exchange).await.unwrap_or_else(|_| match until < routed.deadline {

@@ -7,6 +7,7 @@
 use crate::limits::{CHOICES_MAX, TEMPLATE_TOKENS_MAX};
 use crate::refusal::Refusal;
 use memchr::memmem::Finder;
+use routing::fair::Class;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::ops::Range;
@@ -67,6 +68,8 @@ struct Raw<'a> {
     prompt: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "as_it_stands")]
     input: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "as_it_stands")]
+    service_tier: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "as_it_stands")]
     cache_salt: Option<&'a RawValue>,
     // Other engines' names for max_tokens: beside ours they would win.
@@ -141,6 +144,8 @@ pub struct Fields {
     pub choices: u64,
     /// An upper bound of prompt tokens from the bytes alone; none if parts (images, audio) hide their size.
     pub input_tokens_bound: Option<u64>,
+    /// Batch where `service_tier` is `flex`; a header may say otherwise. The member goes to the engine as it came.
+    pub priority: Class,
     pub model_at: Range<usize>,
     /// What the model is to read, for routing: messages, prompt or input as they came.
     pub prompt_at: Range<usize>,
@@ -228,6 +233,10 @@ impl Fields {
             choices: per_prompt.saturating_mul(prompts),
             input_tokens_bound: (!hides_size(operation, body))
                 .then(|| (body.len() as u64).saturating_add(TEMPLATE_TOKENS_MAX.saturating_mul(prompts))),
+            priority: match raw.service_tier.map(RawValue::get) {
+                Some("\"flex\"") => Class::Batch,
+                _ => Class::Interactive,
+            },
             model_at,
             prompt_at: prompt_at(operation, body, &raw),
             max_tokens,

@@ -12,6 +12,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use types::{EndpointId, EngineId};
 
+/// A replica that is full is looked at again when one of its requests ends; after so long in any case, for its slots may
+/// have become more.
+const FULL_MILLIS: u64 = 1_000;
+
 /// Who sits where, as one view has it.
 pub type Seats = Vec<Option<Arc<Replica>>>;
 
@@ -56,11 +60,22 @@ impl Fleet {
         inner.slots.iter().map(seat).collect()
     }
 
-    /// The best replica for this request, if any is open and was not tried.
-    pub fn choose(&self, seats: &Seats, ask: &Ask<'_>, tried: &[u32], now: u64, random: u64) -> Option<Choice> {
+    /// The best replica for this request, if any is open, was not tried and, where `slots_count`, has one free.
+    pub fn choose(
+        &self,
+        seats: &Seats,
+        ask: &Ask<'_>,
+        tried: &[u32],
+        slots_count: bool,
+        now: u64,
+        random: u64,
+    ) -> Option<Choice> {
         let look = |slot: u32| {
             // Who came with a newer snapshot is not this request's.
             let Some(replica) = seats.get(slot as usize).and_then(Option::as_ref) else { return Look::ShutUntil(now) };
+            if slots_count && !replica.has_room() {
+                return Look::ShutUntil(now + FULL_MILLIS);
+            }
             let breaker = replica.breaker();
             if breaker.available(now) { Look::Open } else { Look::ShutUntil(breaker.opens_at()) }
         };
@@ -149,8 +164,17 @@ mod tests {
             model_alias: None,
             credential: None,
             cordoned: false,
+            slots: 1,
         };
-        ids.iter().map(|&id| all.get(&engine(id)).unwrap()).collect()
+        let queues = crate::queue::Queues::new(
+            Arc::new(crate::SystemClock::start()),
+            &crate::Limits::default(),
+            Default::default(),
+        );
+        // Of one queue in all: the replica that is known already stays.
+        static QUEUE: std::sync::OnceLock<Arc<crate::queue::Queue>> = std::sync::OnceLock::new();
+        let queue = QUEUE.get_or_init(|| queues.get("m"));
+        ids.iter().map(|&id| all.get(&engine(id), queue).unwrap()).collect()
     }
 
     fn who(seats: &Seats) -> Vec<Option<u128>> {
@@ -170,8 +194,8 @@ mod tests {
         // A request of that view never goes to whom it does not know.
         let old = fleet.seat(4, &replicas(&all, &[1, 2]));
         for random in 0..20 {
-            assert_eq!(fleet.choose(&old, &ask, &[], random, random).map(|choice| choice.slot), Some(0));
-            assert_eq!(fleet.choose(&old, &ask, &[0], random, random), None);
+            assert_eq!(fleet.choose(&old, &ask, &[], true, random, random).map(|choice| choice.slot), Some(0));
+            assert_eq!(fleet.choose(&old, &ask, &[0], true, random, random), None);
         }
     }
 
@@ -180,13 +204,13 @@ mod tests {
         let (fleet, all) = (Arc::new(Fleet::new(Strategy::LeastLoaded)), Replicas::default());
         let seats = fleet.seat(1, &replicas(&all, &[1, 2]));
         let ask = Ask { chain: &[], tokens: 1_000 };
-        let choice = fleet.choose(&seats, &ask, &[], 0, 0).unwrap();
+        let choice = fleet.choose(&seats, &ask, &[], true, 0, 0).unwrap();
         let mut place = fleet.send(&choice, &ask);
-        let busy = fleet.choose(&seats, &ask, &[1 - choice.slot], 0, 0).unwrap().cost;
+        let busy = fleet.choose(&seats, &ask, &[1 - choice.slot], true, 0, 0).unwrap().cost;
         place.read();
-        let read = fleet.choose(&seats, &ask, &[1 - choice.slot], 0, 0).unwrap().cost;
+        let read = fleet.choose(&seats, &ask, &[1 - choice.slot], true, 0, 0).unwrap().cost;
         drop(place);
-        let free = fleet.choose(&seats, &ask, &[1 - choice.slot], 0, 0).unwrap().cost;
+        let free = fleet.choose(&seats, &ask, &[1 - choice.slot], true, 0, 0).unwrap().cost;
         assert!(busy > read && read > free, "{busy} {read} {free}");
     }
 }

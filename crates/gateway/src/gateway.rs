@@ -5,6 +5,7 @@ use crate::clock::Clock;
 use crate::idempotency::Idempotency;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::queue::Queues;
 use crate::receipt::Chains;
 use crate::recover::{self, RecoverError};
 use crate::scope::ScopeId;
@@ -142,11 +143,12 @@ impl Gateway {
             add(claims.sub, claims.project, claims.key, claims.cost_micro_eur);
         }
         let pepper = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &parts.pepper);
-        let moving = Moving::new(parts.routing);
+        let metrics = Metrics::default();
+        let queues = Queues::new(parts.clock.clone(), &parts.limits, metrics.queue.clone());
+        let moving = Moving::new(parts.routing, queues);
         let spent_before = SpentBefore { month, by_scope };
         let monotonic = parts.clock.monotonic_millis();
         let spent = |id| spent_before.of(month, id);
-        let metrics = Metrics::default();
         metrics.name_rules(&parts.snapshot);
         let view = View::build(parts.snapshot, &moving, &pepper, month, &spent, monotonic)?;
         let gateway = Arc::new(Gateway {
@@ -200,7 +202,12 @@ impl Gateway {
         let view = Arc::new(View::build(snapshot, &self.moving, &self.pepper, month, &spent, now)?);
         // Two publications may overtake each other; the newer stays.
         self.view.rcu(|present| if present.version > view.version { present.clone() } else { view.clone() });
+        self.moving.replicas.settle(|| self.view.load().replicas().cloned().collect());
         Ok(())
+    }
+
+    pub(crate) fn queues(&self) -> &Queues {
+        &self.moving.queues
     }
 
     pub fn snapshot_version(&self) -> u64 {
@@ -259,6 +266,11 @@ impl Gateway {
             tracing::error!(%error, "the journal did not close cleanly");
         }
         self.ship_now.notify_one();
+    }
+
+    /// Requests that wait for a slot of a full replica, by class.
+    pub fn waiting(&self) -> [usize; 2] {
+        self.moving.queues.waiting()
     }
 
     /// Waits until every receipt that is fixed now is in the store.

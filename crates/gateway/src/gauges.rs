@@ -10,6 +10,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetri
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use routing::breaker::Position;
+use routing::fair::Class;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -117,6 +118,10 @@ impl Collector for Gauges {
         let (positions, requests) = replicas(gateway);
         let text = "Requests that engines hold, in their queues or at work";
         gauge(encoder, "hoheit_requests_at_engines", text, u64::try_from(requests).unwrap_or_default())?;
+        let waiting = gateway.queues().waiting();
+        let waiting = Class::ALL
+            .map(|class| ([("class", class.as_str())], i64::try_from(waiting[class as usize]).unwrap_or(i64::MAX)));
+        gauges(encoder, "hoheit_queue_waiting", "Requests that wait for a slot of a full replica, by class", waiting)?;
         let breakers = [("closed", 0), ("open", 1), ("half_open", 2)];
         let breakers = breakers.map(|(name, place)| ([("breaker", name)], positions[place]));
         gauges(encoder, "hoheit_replicas", "Replicas that are not cordoned, by the state of their breaker", breakers)?;

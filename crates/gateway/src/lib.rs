@@ -7,7 +7,7 @@
 //! |---|---|---|---|
 //! | receive | `receive` | headers, body | `Principal`, then `Received` with an `Obligation` |
 //! | admit | `admit` | `Received` | `Admitted` (money held, endpoints permitted) or a refusal |
-//! | route | `route` | `Admitted` | `Routed` (one replica), up to three times |
+//! | route | `route`, `queue` | `Admitted` | `Routed` (one replica, after waiting if all are full), up to three times |
 //! | relay | `dispatch`, `upstream`, `relay` | `Routed` | a whole answer, or a stream from its first event on |
 //! | settle | `settle`, `meter` | usage | what it cost |
 //! | receipt | `receipt` | the `Obligation` | one durable receipt, always |
@@ -44,6 +44,7 @@ mod metrics;
 pub mod paths;
 mod pipeline;
 mod pool;
+mod queue;
 mod receipt;
 mod receipts;
 mod receive;
@@ -71,7 +72,7 @@ pub use gauges::Gauges;
 pub use limits::Limits;
 pub use metrics::Metrics;
 pub use pipeline::RECEIPT_HEADER;
-pub use receive::DATA_CLASS_HEADER;
+pub use receive::{DATA_CLASS_HEADER, PRIORITY_HEADER};
 pub use routing::Strategy;
 pub use ship::run as ship;
 pub use view::ViewError;

@@ -22,6 +22,13 @@ pub struct Limits {
     pub write_stall_timeout: Duration,
     /// To the engine: a machine in the same hall answers within a round trip; 2 s is a lost SYN and its repeat.
     pub connect_timeout: Duration,
+    /// Without a slot of a replica: a person gives up after half a minute, and an SDK asks again.
+    pub queue_wait_max: Duration,
+    /// Requests that wait for one model: half of all that may be open, so that a model that is asked for too much leaves
+    /// room for the others.
+    pub queue_waiting_max: usize,
+    /// Of one tenant: what an engine with 256 slots and answers of ten seconds lets go in 40 s, more than the longest wait.
+    pub queue_waiting_tenant_max: usize,
     /// To the first token of a stream: a 128k prompt prefills in a minute on a loaded engine, and queues before that.
     pub first_token_timeout: Duration,
     /// Between two events: the slowest healthy engine sends one per 200 ms; 60 s is 300 times that.
@@ -61,6 +68,9 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(60),
             write_stall_timeout: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(2),
+            queue_wait_max: Duration::from_secs(30),
+            queue_waiting_max: 5_000,
+            queue_waiting_tenant_max: 1_000,
             first_token_timeout: Duration::from_secs(300),
             token_timeout: Duration::from_secs(60),
             total_timeout: Duration::from_secs(3_600),

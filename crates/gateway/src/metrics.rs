@@ -72,6 +72,8 @@ pub struct Metrics {
     pub shipped: Counter,
     pub(crate) spans_dropped: Counter,
     request: Times,
+    /// Requests that found no slot free, from then to a slot or to their end without one.
+    pub(crate) queue: Times,
     pub(crate) first_token: Times,
     pub(crate) token: Times,
 }
@@ -95,6 +97,7 @@ impl Default for Metrics {
             shipped: Counter::default(),
             spans_dropped: Counter::default(),
             request: Times::default(),
+            queue: Times::default(),
             first_token: Times::default(),
             token: Times::default(),
         }
@@ -130,6 +133,11 @@ impl Metrics {
             self.spans_dropped.clone(),
         );
         registry.register("hoheit_request_seconds", "From receiving a request to its receipt", self.request.clone());
+        registry.register(
+            "hoheit_queue_seconds",
+            "Requests that found every replica full: until they were let go, left or were turned away",
+            self.queue.clone(),
+        );
         registry.register(
             "hoheit_first_token_seconds",
             "Streams: from receiving a request to the first event that carries output",

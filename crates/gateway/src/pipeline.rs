@@ -95,7 +95,7 @@ async fn infer(gateway: &Arc<Gateway>, client: &EngineClient, received: Received
     gateway.note_request();
     let mut attempts = Attempts::default();
     loop {
-        let routed = match attempts.next(&admitted) {
+        let routed = match attempts.next(&mut admitted).await {
             Ok(routed) => routed,
             Err(refusal) => {
                 let Rest { obligation, rates, .. } = admitted.into_rest();

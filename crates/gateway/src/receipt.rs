@@ -13,6 +13,7 @@ use crate::fields::Operation;
 use crate::gateway::Gateway;
 use crate::limits::{RECEIPT_ROOM_BYTES, RECEIPT_RULES_MAX};
 use crate::meter::Meter;
+use crate::queue::Service;
 use crate::record::{FixedReceipt, IntentFrame, IntentOf, Watermark, encode_intent, encode_receipt, encode_watermark};
 use crate::settle::Hold;
 use crate::trace::Notes;
@@ -163,6 +164,8 @@ pub struct Obligation {
     answer: Commitment,
     pub hold: Option<Hold>,
     pub meter: Meter,
+    /// What its tenant is charged for it by the queue, if it waited.
+    pub service: Option<Service>,
     pub trace: Option<Box<Notes>>,
     /// Room for the receipt; none once it is written.
     room: Option<Room>,
@@ -196,6 +199,7 @@ impl Obligation {
             answer: Commitment::None,
             hold: None,
             meter: Meter::default(),
+            service: None,
             trace: None,
             room: Some(room),
         })
@@ -213,6 +217,11 @@ impl Obligation {
             reserved: self.hold.as_ref().map(Hold::amount).unwrap_or_default(),
         };
         self.gateway.journal.append_if_room(encode_intent(of, &prepared.frame))
+    }
+
+    /// Whether an engine was asked.
+    pub fn was_sent(&self) -> bool {
+        self.served_by.is_some()
     }
 
     /// Names the place and the rules in the receipt that is being written.
@@ -280,6 +289,10 @@ impl Obligation {
             Some(hold) => hold.settle(&usage, self.gateway.clock.monotonic_millis()),
             None => Default::default(),
         };
+        match self.service.take() {
+            Some(service) => service.settle(&usage),
+            None => self.gateway.queues().note(self, &usage),
+        }
         let answer = match std::mem::replace(&mut self.answer, Commitment::None) {
             Commitment::None => None,
             Commitment::Running(context) => Some(URL_SAFE_NO_PAD.encode(context.sign().as_ref())),

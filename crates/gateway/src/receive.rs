@@ -16,11 +16,15 @@ use crate::view::{KeyEntry, View};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
+use routing::fair::Class;
 use std::sync::Arc;
 use types::{Code, DataClass, KeyId};
 
 /// The header that raises the data class of one request.
 pub const DATA_CLASS_HEADER: &str = "hoheit-data-class";
+
+/// The header that says how urgent a request is: `interactive` or `batch`.
+pub const PRIORITY_HEADER: &str = "hoheit-priority";
 
 /// A principal: made only by [`identify`].
 #[derive(Clone)]
@@ -111,6 +115,7 @@ async fn read(
 ) -> Result<(Fields, Held, Option<String>), Refusal> {
     obligation.class = data_class(headers, obligation.class)?;
     let idempotency_key = idempotency_key(headers)?;
+    let priority = priority(headers)?;
     let limit = gateway.limits.body_bytes_max;
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|length| length > limit as u64) {
@@ -123,7 +128,8 @@ async fn read(
     })??;
     obligation.request_commitment =
         aws_lc_rs::hmac::sign(&obligation.key.commitment_key, &body.bytes).as_ref().try_into().ok();
-    let fields = Fields::parse(operation, &body.bytes)?;
+    let mut fields = Fields::parse(operation, &body.bytes)?;
+    fields.priority = priority.unwrap_or(fields.priority);
     obligation.model = match obligation.view.model(&fields.model) {
         Some(model) => model.name_in_receipts.clone(),
         None => MODEL_UNKNOWN.into(),
@@ -139,6 +145,14 @@ fn data_class(headers: &HeaderMap, floor: DataClass) -> Result<DataClass, Refusa
             Refusal::new(Code::DataClassUnknown, format!("Hoheit-Data-Class: {error}")).param("Hoheit-Data-Class")
         })?;
     Ok(asked.max(floor))
+}
+
+fn priority(headers: &HeaderMap) -> Result<Option<Class>, Refusal> {
+    let Some(value) = headers.get(PRIORITY_HEADER) else { return Ok(None) };
+    let asked = Class::ALL.into_iter().find(|class| class.as_str().as_bytes() == value.as_bytes());
+    asked.map(Some).ok_or_else(|| {
+        Refusal::new(Code::InvalidRequest, "Hoheit-Priority must be interactive or batch").param("Hoheit-Priority")
+    })
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {

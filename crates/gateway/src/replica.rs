@@ -4,8 +4,9 @@
 use crate::fields::Operation;
 use crate::fleet::Place;
 use crate::pool::PoolKey;
+use crate::queue::Queue;
 use routing::Breaker;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use types::EngineId;
@@ -22,6 +23,8 @@ pub struct Replica {
     pub authorization: Option<http::HeaderValue>,
     /// The status of the last misfit that the log names.
     misfit: AtomicU16,
+    /// Where requests wait for its slots: its model's.
+    queue: Arc<Queue>,
     live: Arc<Live>,
 }
 
@@ -29,11 +32,13 @@ pub struct Replica {
 struct Live {
     pool_key: PoolKey,
     in_flight: AtomicU32,
+    /// As the snapshot in force has it; none if it is cordoned or gone.
+    slots: AtomicU32,
     breaker: Mutex<Breaker>,
 }
 
-/// Counts one request of a replica for as long as it lives, and tells the replica's breaker how it ended. Dropped
-/// without a report (the client left, the gateway had no room) it says that there was nothing to learn, so that a
+/// Holds one slot of a replica for as long as it lives, and tells the replica's breaker how its request ended. Then the
+/// slot goes to whoever waits for it. Dropped without a report (the client left, the gateway had no room) it says that there was nothing to learn, so that a
 /// breaker that waits for its probe does not wait in vain.
 pub struct InFlight {
     replica: Arc<Replica>,
@@ -47,13 +52,45 @@ pub struct InFlight {
 pub struct UrlError;
 
 impl Replica {
-    pub fn enter(self: &Arc<Self>) -> InFlight {
-        self.live.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight { replica: self.clone(), place: None, reported: false }
+    /// Takes a slot past the limit, if the breaker lets a request pass.
+    #[must_use = "a slot that is taken must be held"]
+    pub fn take_for_retry(&self, now: u64) -> bool {
+        let passes = self.breaker().try_pass(now);
+        if passes {
+            self.live.in_flight.fetch_add(1, Ordering::SeqCst);
+        }
+        passes
+    }
+
+    /// Takes a slot, if one is free and the breaker lets a request pass. [`InFlight::of`] holds it.
+    ///
+    /// The orders are the queue's: of a request that waits and finds no slot, and whoever frees one and finds nobody
+    /// waiting, one must see the other.
+    #[must_use = "a slot that is taken must be held"]
+    pub fn try_take(&self, now: u64) -> bool {
+        let slots = self.live.slots.load(Ordering::Relaxed);
+        let below = |taken: u32| (taken < slots).then_some(taken + 1);
+        if self.live.in_flight.fetch_update(Ordering::SeqCst, Ordering::SeqCst, below).is_err() {
+            return false;
+        }
+        let passes = self.breaker().try_pass(now);
+        if !passes {
+            self.live.in_flight.fetch_sub(1, Ordering::SeqCst);
+        }
+        passes
+    }
+
+    pub fn has_room(&self) -> bool {
+        self.in_flight() < self.live.slots.load(Ordering::Relaxed)
+    }
+
+    /// Whether it would serve a request, had it room.
+    pub fn serves(&self, now: u64) -> bool {
+        self.live.slots.load(Ordering::Relaxed) > 0 && self.breaker().available(now)
     }
 
     pub fn in_flight(&self) -> u32 {
-        self.live.in_flight.load(Ordering::Relaxed)
+        self.live.in_flight.load(Ordering::SeqCst)
     }
 
     pub fn breaker(&self) -> std::sync::MutexGuard<'_, Breaker> {
@@ -78,6 +115,15 @@ impl Replica {
 }
 
 impl InFlight {
+    /// Holds a slot that was taken.
+    pub fn of(replica: &Arc<Replica>) -> InFlight {
+        InFlight { replica: replica.clone(), place: None, reported: false }
+    }
+
+    pub fn replica(&self) -> &Arc<Replica> {
+        &self.replica
+    }
+
     /// With its place in the load that routing knows.
     pub fn at(self, place: Place) -> InFlight {
         let mut placed = self;
@@ -101,13 +147,14 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.replica.live.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.replica.live.in_flight.fetch_sub(1, Ordering::SeqCst);
         if !self.reported {
             // Of a report that says nothing the time does not matter.
             self.replica.breaker().report(routing::Report::Neutral, 0);
         }
         // Behind the report, so that routing looks again at a replica that it had found shut.
         drop(self.place.take());
+        self.replica.queue.fill(&self.replica);
     }
 }
 
@@ -119,14 +166,17 @@ pub struct Replicas {
 }
 
 impl Replicas {
-    pub fn get(&self, engine: &Engine) -> Result<Arc<Replica>, UrlError> {
-        let mut by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn get(&self, engine: &Engine, queue: &Arc<Queue>) -> Result<Arc<Replica>, UrlError> {
+        let mut by_id = self.by_id();
         let live = match by_id.get(&engine.id) {
-            Some(replica) if replica.engine == *engine => return Ok(replica.clone()),
+            Some(replica) if replica.engine == *engine && Arc::ptr_eq(&replica.queue, queue) => {
+                return Ok(replica.clone());
+            }
             Some(replica) if replica.engine.url == engine.url => replica.live.clone(),
             _ => Arc::new(Live {
                 pool_key: self.pool_keys.fetch_add(1, Ordering::Relaxed),
                 in_flight: AtomicU32::new(0),
+                slots: AtomicU32::new(engine.slots),
                 breaker: Mutex::new(Breaker::new()),
             }),
         };
@@ -153,10 +203,36 @@ impl Replicas {
             pool_key: live.pool_key,
             authorization,
             misfit: AtomicU16::new(0),
+            queue: queue.clone(),
             live,
         });
-        by_id.insert(engine.id, replica.clone());
+        if let Some(before) = by_id.insert(engine.id, replica.clone())
+            && !Arc::ptr_eq(&before.live, &replica.live)
+        {
+            before.live.slots.store(0, Ordering::Relaxed);
+        }
         Ok(replica)
+    }
+
+    fn by_id(&self) -> std::sync::MutexGuard<'_, HashMap<EngineId, Arc<Replica>>> {
+        self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens the slots of the replicas in force, as many as their engines have now, and closes all others: whoever
+    /// waited meanwhile is not sent to an engine that was cordoned. `in_force` is asked under the lock, so that the last
+    /// of two publications decides.
+    pub fn settle(&self, in_force: impl FnOnce() -> Vec<Arc<Replica>>) {
+        let by_id = self.by_id();
+        let replicas = in_force();
+        let ids: HashSet<EngineId> = replicas.iter().map(|replica| replica.engine.id).collect();
+        for replica in by_id.values().filter(|replica| !ids.contains(&replica.engine.id)) {
+            replica.live.slots.store(0, Ordering::Relaxed);
+        }
+        for replica in &replicas {
+            replica.live.slots.store(replica.engine.slots, Ordering::SeqCst);
+        }
+        drop(by_id);
+        replicas.iter().for_each(|replica| replica.queue.fill(replica));
     }
 }
 
@@ -176,17 +252,37 @@ mod tests {
             model_alias: None,
             credential: None,
             cordoned: false,
+            slots: 2,
         };
-        Replicas::default().get(&engine).unwrap()
+        let clock = Arc::new(crate::SystemClock::start());
+        let queues = crate::queue::Queues::new(clock, &crate::Limits::default(), Default::default());
+        Replicas::default().get(&engine, &queues.get("m")).unwrap()
+    }
+
+    fn enter(replica: &Arc<Replica>) -> InFlight {
+        assert!(replica.take_for_retry(0));
+        InFlight::of(replica)
+    }
+
+    #[test]
+    fn slots_are_taken_exactly_and_none_behind_an_open_breaker() {
+        let replica = replica();
+        assert!(replica.try_take(0) && replica.has_room() && replica.try_take(0));
+        let held = [InFlight::of(&replica), InFlight::of(&replica)];
+        assert!(!replica.has_room() && !replica.try_take(0));
+        drop(held);
+        (0..FAILURES_MAX).for_each(|_| enter(&replica).report(Report::Failure, 0));
+        assert!(!replica.try_take(0));
+        assert_eq!(replica.in_flight(), 0);
     }
 
     #[test]
     fn a_probe_whose_client_leaves_makes_room_for_the_next() {
         let replica = replica();
-        (0..FAILURES_MAX).for_each(|_| replica.enter().report(Report::Failure, 0));
+        (0..FAILURES_MAX).for_each(|_| enter(&replica).report(Report::Failure, 0));
         assert!(!replica.breaker().available(OPEN_MILLIS_MIN - 1));
-        assert!(replica.breaker().try_pass(OPEN_MILLIS_MIN));
-        let probe = replica.enter();
+        assert!(replica.try_take(OPEN_MILLIS_MIN));
+        let probe = InFlight::of(&replica);
         assert!(!replica.breaker().available(OPEN_MILLIS_MIN), "one probe at a time");
         drop(probe);
         assert!(replica.breaker().available(OPEN_MILLIS_MIN));

@@ -1,6 +1,10 @@
 //! Stage three: which replica. Only replicas of permitted endpoints are looked at; then health, then where the prompt's
 //! prefix is, against load (`docs/routing.md`). The price does not depend on how many replicas there are.
 //!
+//! If all of them are full, or others wait for the same model already, the request waits its turn (`queue`) and gets the
+//! slot that it was let go with. An attempt that follows a failed one has had its turn: it waits no more and may go past
+//! an engine's slots; the retry budget keeps such attempts to a fifth.
+//!
 //! A [`Routed`] is made only here and only from an [`Admitted`], and it is the only thing that the engine client takes:
 //! nothing is dispatched that policy did not permit.
 
@@ -8,14 +12,16 @@ use crate::admit::Admitted;
 use crate::edit::EngineEdit;
 use crate::fields::Operation;
 use crate::gateway::Gateway;
+use crate::queue::{self, Granted};
 use crate::refusal::Refusal;
 use crate::replica::{InFlight, Replica};
-use crate::view::{EndpointEntry, Offer, Seat};
+use crate::view::{EndpointEntry, Offer, Seat, Verdict, offer};
 use bytes::Bytes;
 use http::HeaderValue;
 use routing::chain::BYTES_PER_TOKEN;
 use routing::{Ask, Choice, Strategy};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 use types::{Code, ReceiptId};
 
@@ -31,9 +37,23 @@ pub struct Routed {
     pub(crate) in_flight: InFlight,
     /// The request's, not the attempt's.
     pub(crate) deadline: Instant,
+    /// In the queue, which counts as waiting for the first token.
+    pub(crate) waited: Duration,
     gateway: Arc<Gateway>,
-    /// Its place in the verdict.
-    place: Seat,
+    place: Standing,
+}
+
+/// Where in the verdict its replica stands, or what stands for one that came after it.
+enum Standing {
+    At(Seat),
+    Late(Box<Offer>),
+}
+
+/// Why there is no attempt at once.
+enum Stop {
+    /// Every replica that could serve it is full, or others wait.
+    Full,
+    End(Box<Refusal>),
 }
 
 /// What was tried so far, before the first token.
@@ -44,39 +64,93 @@ pub struct Attempts {
     chain: Option<Vec<u64>>,
     /// When the whole answer must be there, whichever attempt gives it.
     deadline: Option<Instant>,
+    waited: Duration,
     /// The last failure, answered when nothing is left to try.
     pub last: Option<Refusal>,
 }
 
 impl Attempts {
-    /// The next attempt, or the refusal that ends the request.
-    pub fn next(&mut self, admitted: &Admitted) -> Result<Routed, Refusal> {
+    /// The next attempt, or the refusal that ends the request. The first waits for a slot if it must.
+    pub async fn next(&mut self, admitted: &mut Admitted) -> Result<Routed, Refusal> {
         let gateway = admitted.obligation().gateway();
-        let now = gateway.clock.monotonic_millis();
         let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + gateway.limits.total_timeout);
+        match self.at_once(admitted, deadline) {
+            Ok(routed) => Ok(routed),
+            Err(Stop::End(refusal)) => Err(*refusal),
+            Err(Stop::Full) => {
+                let since = Instant::now();
+                // In a box: requests that need not wait carry nothing of it.
+                let Granted { in_flight, service } = Box::pin(queue::wait(admitted, deadline)).await?;
+                self.waited = since.elapsed();
+                // What was full a while ago may be tried again.
+                self.tried = routing::Attempts::default();
+                let routed = self.granted(admitted, in_flight, deadline);
+                admitted.obligation_and_verdict().0.service = Some(service);
+                routed
+            }
+        }
+    }
+
+    fn at_once(&mut self, admitted: &Admitted, deadline: Instant) -> Result<Routed, Stop> {
+        let gateway = admitted.obligation().gateway();
         let verdict = admitted.verdict();
-        let prompt = &admitted.body()[admitted.fields().prompt_at.clone()];
-        let seed = admitted.obligation().key.prefix_seed;
-        let chain = self.chain.get_or_insert_with(|| match gateway.routing {
-            Strategy::Prefix => routing::chain::of_bytes(seed, prompt),
-            Strategy::RoundRobin | Strategy::LeastLoaded => Vec::new(),
-        });
-        let ask = Ask { chain, tokens: prompt.len() as u64 / BYTES_PER_TOKEN };
+        let first = self.tried.sent() == 0;
+        if first && verdict.permitted.iter().any(|(entry, _)| entry.queue.busy()) {
+            return Err(Stop::Full);
+        }
+        let now = gateway.clock.monotonic_millis();
+        let ask = ask(&mut self.chain, admitted);
         let mut random = [0; 8];
         gateway.clock.random(&mut random);
         let mut random = u64::from_le_bytes(random);
         let next = self.tried.next(
             |out| {
                 random = random.rotate_left(17);
-                choose(&verdict.permitted, &ask, out, now, random)
+                let best = choose(&verdict.permitted, &ask, out, first, now, random);
+                if first { best } else { best.or_else(|| any(verdict, out, now)) }
             },
             || gateway.may_retry(now),
-            |place| verdict.offer(place).is_some_and(|it| it.replica.breaker().try_pass(now)),
+            |seat| {
+                let take = |it: &Offer| if first { it.replica.try_take(now) } else { it.replica.take_for_retry(now) };
+                verdict.offer(seat).is_some_and(take)
+            },
         );
-        let Some((place, choice)) = next else { return Err(self.give_up()) };
-        let Some(Offer { replica, .. }) = verdict.offer(place) else { return Err(self.give_up()) };
-        let in_flight = replica.enter().at(verdict.permitted[place.0].0.fleet.send(&choice, &ask));
+        let sent = next.and_then(|(seat, choice)| Some((seat, choice, verdict.offer(seat)?)));
+        let Some((seat, choice, Offer { replica, .. })) = sent else {
+            let mut replicas = verdict.permitted.iter().flat_map(|(entry, _)| &entry.replicas);
+            return Err(match first && replicas.any(|replica| replica.serves(now)) {
+                true => Stop::Full,
+                false => Stop::End(Box::new(self.give_up())),
+            });
+        };
+        let in_flight = InFlight::of(replica).at(verdict.permitted[seat.0].0.fleet.send(&choice, &ask));
         gateway.metrics.routed(choice.cached_tokens, ask.tokens);
+        Ok(self.routed(admitted, Standing::At(seat), in_flight, deadline))
+    }
+
+    /// The attempt with a slot that the queue handed over: of a replica of a permitted endpoint, and perhaps of one that
+    /// came after this request's view was taken.
+    fn granted(&mut self, admitted: &Admitted, in_flight: InFlight, deadline: Instant) -> Result<Routed, Refusal> {
+        let engine = &in_flight.replica().engine;
+        let verdict = admitted.verdict();
+        let seat = verdict.seat_of(engine.id);
+        self.tried.sent_to(seat);
+        let Some(seat) = seat else {
+            let found = verdict.permitted.iter().find(|(entry, _)| entry.endpoint.id == engine.endpoint);
+            let Some((entry, rules)) = found else { return Err(self.give_up()) };
+            let late = Standing::Late(Box::new(offer(entry, rules, in_flight.replica())));
+            return Ok(self.routed(admitted, late, in_flight, deadline));
+        };
+        let ask = ask(&mut self.chain, admitted);
+        // Where it goes was decided by whose turn it was, not by what the replica holds.
+        let choice = Choice { slot: seat.1, cached_tokens: 0, cost: 0 };
+        let in_flight = in_flight.at(verdict.permitted[seat.0].0.fleet.send(&choice, &ask));
+        Ok(self.routed(admitted, Standing::At(seat), in_flight, deadline))
+    }
+
+    fn routed(&self, admitted: &Admitted, place: Standing, in_flight: InFlight, deadline: Instant) -> Routed {
+        let gateway = admitted.obligation().gateway();
+        let replica = in_flight.replica().clone();
         let engine = &replica.engine;
         let edit = EngineEdit {
             kind: engine.kind,
@@ -84,17 +158,18 @@ impl Attempts {
             length: admitted.length(),
             cache_salt: &admitted.obligation().key.cache_salt,
         };
-        Ok(Routed {
+        Routed {
             body: admitted.fields().for_engine(admitted.body(), &edit),
             operation: admitted.fields().operation,
             receipt: admitted.obligation().id,
             traceparent: admitted.obligation().trace.as_ref().and_then(|it| it.for_engine(admitted.obligation().id)),
             in_flight,
             place,
-            replica: replica.clone(),
+            replica,
             deadline,
+            waited: self.waited,
             gateway: gateway.clone(),
-        })
+        }
     }
 
     fn give_up(&mut self) -> Refusal {
@@ -121,7 +196,11 @@ impl Routed {
         if let Some(notes) = &mut obligation.trace {
             notes.attempts += 1;
         }
-        if let Some(offer) = verdict.offer(self.place) {
+        let stands = match &self.place {
+            Standing::At(seat) => verdict.offer(*seat),
+            Standing::Late(offer) => Some(&**offer),
+        };
+        if let Some(offer) = stands {
             obligation.serve_at(offer);
         }
     }
@@ -132,6 +211,7 @@ fn choose(
     permitted: &[(Arc<EndpointEntry>, Arc<[String]>)],
     ask: &Ask<'_>,
     out: &[Seat],
+    slots_count: bool,
     now: u64,
     random: u64,
 ) -> Option<(Seat, Choice)> {
@@ -139,7 +219,7 @@ fn choose(
     for (at, (entry, _)) in permitted.iter().enumerate() {
         // Nothing is allocated where nothing was tried.
         let tried: Vec<u32> = out.iter().filter(|(of, _)| *of == at).map(|(_, slot)| *slot).collect();
-        let Some(choice) = entry.fleet.choose(&entry.seats, ask, &tried, now, random) else { continue };
+        let Some(choice) = entry.fleet.choose(&entry.seats, ask, &tried, slots_count, now, random) else { continue };
         // Among equals a coin: several gateways must not all begin with the same endpoint.
         let less = best.is_none_or(|(_, best)| {
             choice.cost < best.cost || choice.cost == best.cost && random >> (at % 64) & 1 == 1
@@ -149,4 +229,22 @@ fn choose(
         }
     }
     best
+}
+
+fn ask<'a>(chain: &'a mut Option<Vec<u64>>, admitted: &Admitted) -> Ask<'a> {
+    let (gateway, key) = (admitted.obligation().gateway(), &admitted.obligation().key);
+    let prompt = &admitted.body()[admitted.fields().prompt_at.clone()];
+    let chain = chain.get_or_insert_with(|| match gateway.routing {
+        Strategy::Prefix => routing::chain::of_bytes(key.prefix_seed, prompt),
+        Strategy::RoundRobin | Strategy::LeastLoaded => Vec::new(),
+    });
+    Ask { chain, tokens: prompt.len() as u64 / BYTES_PER_TOKEN }
+}
+
+/// Any replica that serves, full or not: routing does not look at those that it found full.
+fn any(verdict: &Verdict, out: &[Seat], now: u64) -> Option<(Seat, Choice)> {
+    let replicas = verdict.permitted.iter().flat_map(|(entry, _)| &entry.replicas);
+    let seats = replicas.filter(|replica| replica.serves(now)).filter_map(|it| verdict.seat_of(it.engine.id));
+    let seat = seats.into_iter().find(|seat| !out.contains(seat))?;
+    Some((seat, Choice { slot: seat.1, cached_tokens: 0, cost: 0 }))
 }

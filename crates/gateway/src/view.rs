@@ -6,6 +6,7 @@
 use crate::fields::Operation;
 use crate::fleet::{Fleet, Fleets, Seats};
 use crate::limits::MODEL_NAME_BYTES_MAX;
+use crate::queue::{Queue, Queues};
 use crate::receipt::Prepared;
 use crate::replica::{Replica, Replicas};
 use crate::scope::{Scope, ScopeId, Scopes};
@@ -14,7 +15,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use types::receipt::ServedBy;
 use types::snapshot::{Endpoint, EngineKind, Key, Price, Project};
-use types::{Country, DataClass, KeyId, MicroEur, Month, Snapshot, TenantId};
+use types::{Country, DataClass, EngineId, KeyId, MicroEur, Month, Snapshot, TenantId};
 
 pub struct View {
     pub version: u64,
@@ -61,6 +62,8 @@ pub struct EndpointEntry {
     pub fleet: Arc<Fleet>,
     /// The same replicas by their slots in the fleet.
     pub seats: Seats,
+    /// The model's: where requests wait when all replicas are full.
+    pub queue: Arc<Queue>,
 }
 
 /// What policy says of one key, class and model: decided once per snapshot.
@@ -98,6 +101,13 @@ impl Verdict {
         self.offers.get(endpoint)?.get(slot as usize)?.as_ref()
     }
 
+    /// Where a replica sits, if it was there when this was decided.
+    pub fn seat_of(&self, engine: EngineId) -> Option<Seat> {
+        let is = |offer: &Option<Offer>| offer.as_ref().is_some_and(|offer| offer.replica.engine.id == engine);
+        let mut places = self.offers.iter().enumerate();
+        places.find_map(|(at, offers)| Some((at, u32::try_from(offers.iter().position(is)?).ok()?)))
+    }
+
     /// True if nothing but the project's country keeps this from being served: replicas are left, and every one of them
     /// stands abroad. An endpoint at home whose replicas were all taken away or cordoned is no place to be served.
     pub fn only_abroad(&self) -> bool {
@@ -122,11 +132,13 @@ pub struct Moving {
     pub scopes: Scopes,
     pub replicas: Replicas,
     pub fleets: Fleets,
+    pub queues: Queues,
 }
 
 impl Moving {
-    pub fn new(strategy: routing::Strategy) -> Moving {
-        Moving { scopes: Scopes::default(), replicas: Replicas::default(), fleets: Fleets::new(strategy) }
+    pub fn new(strategy: routing::Strategy, queues: Queues) -> Moving {
+        let (scopes, replicas) = (Scopes::default(), Replicas::default());
+        Moving { scopes, replicas, fleets: Fleets::new(strategy), queues }
     }
 }
 
@@ -177,12 +189,16 @@ impl View {
             };
             keys.insert(entry.key.id, Arc::new(entry));
         }
+        let queues: HashMap<_, _> = snapshot.endpoints.iter().map(|it| (it.id, moving.queues.get(&it.model))).collect();
         let mut replicas_by_endpoint: HashMap<_, Vec<_>> = HashMap::new();
         for engine in snapshot.engines {
             if !engine.cordoned {
+                let queue = queues
+                    .get(&engine.endpoint)
+                    .ok_or_else(|| damaged(format!("engine {} has no endpoint", engine.id)))?;
                 let replica = moving
                     .replicas
-                    .get(&engine)
+                    .get(&engine, queue)
                     .map_err(|error| damaged(format!("the URL of engine {}: {error}", engine.id)))?;
                 replicas_by_endpoint.entry(engine.endpoint).or_default().push(replica);
             }
@@ -193,6 +209,7 @@ impl View {
             let replicas = replicas_by_endpoint.remove(&endpoint.id).unwrap_or_default();
             let fleet = moving.fleets.get(endpoint.id);
             let seats = fleet.seat(version, &replicas);
+            let queue = moving.queues.get(&endpoint.model);
             models
                 .entry(endpoint.model.clone())
                 .or_insert_with(|| ModelEntry {
@@ -202,7 +219,7 @@ impl View {
                     endpoints: Vec::new(),
                 })
                 .endpoints
-                .push(Arc::new(EndpointEntry { endpoint, replicas, fleet, seats }));
+                .push(Arc::new(EndpointEntry { endpoint, replicas, fleet, seats, queue }));
         }
         Ok(View {
             version,
@@ -232,6 +249,10 @@ impl View {
 
     pub fn models(&self) -> impl Iterator<Item = &ModelEntry> {
         self.models.values()
+    }
+
+    pub fn replicas(&self) -> impl Iterator<Item = &Arc<Replica>> {
+        self.models.values().flat_map(|model| &model.endpoints).flat_map(|entry| &entry.replicas)
     }
 
     pub fn price(&self, model: &str) -> Option<&Price> {
@@ -265,7 +286,7 @@ impl View {
     }
 }
 
-fn offer(entry: &EndpointEntry, rules: &Arc<[String]>, replica: &Arc<Replica>) -> Offer {
+pub fn offer(entry: &EndpointEntry, rules: &Arc<[String]>, replica: &Arc<Replica>) -> Offer {
     let facts = &entry.endpoint.facts;
     let served_by = ServedBy {
         endpoint: entry.endpoint.id,

@@ -30,6 +30,9 @@ fn the_contract_for_scripts_parses() {
         "hoheit engine add http://127.0.0.1:1 --model m --country DE --operator o --provider p --jurisdiction DE --json",
         "hoheit engine add http://127.0.0.1:1 --model m --country DE --operator o --provider p --jurisdiction DE \
          --retention none --json",
+        "hoheit engine add http://127.0.0.1:1 --model m --country DE --operator o --provider p --jurisdiction DE \
+         --slots 64 --json",
+        "hoheit twin overload --json",
         &format!("hoheit receipt get {RCP} --out FILE"),
         &format!("hoheit receipt get {RCP} --out FILE --wait"),
         &format!("hoheit receipt export --tenant {TEN} --out DIR"),

@@ -3,6 +3,7 @@
 //! - [`router`]: the choice among the replicas of a permitted endpoint: where the prompt's prefix is, against load.
 //! - [`chain`], [`prefix`], [`loads`]: what it rests on: prompts as chains of hashes, who holds which, who is least loaded.
 //! - [`breaker`]: keeps requests away from a replica that fails again and again.
+//! - [`fair`]: who is next when all replicas are full: fair between tenants, interactive before batch.
 //! - [`retry`]: how many attempts a request has, and how many retries a gateway may add to its traffic.
 //!
 //! What it is not: it does not know policy. It chooses among replicas that admission has already permitted, and it has
@@ -12,6 +13,7 @@
 
 pub mod breaker;
 pub mod chain;
+pub mod fair;
 pub mod loads;
 pub mod prefix;
 pub mod retry;

@@ -71,6 +71,17 @@ impl<P> Default for Attempts<P> {
 }
 
 impl<P: Copy> Attempts<P> {
+    /// Attempts that were made.
+    pub fn sent(&self) -> usize {
+        self.sent
+    }
+
+    /// The first attempt was made at a place that was not chosen here, if it has one.
+    pub fn sent_to(&mut self, place: Option<P>) {
+        self.out.extend(place);
+        self.sent += 1;
+    }
+
     /// The replica of the next attempt, if there is one.
     ///
     /// `choose` names a place that is not among those it is given. `may_retry` takes one retry from the gateway's budget and

@@ -271,6 +271,7 @@ pub fn snapshot() -> Snapshot {
         model_alias: None,
         credential: None,
         cordoned: false,
+        slots: types::snapshot::SLOTS_USUAL,
     });
     let price = Price {
         model: "*".to_owned(),

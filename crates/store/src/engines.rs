@@ -10,7 +10,7 @@ use types::{EndpointId, EngineId};
 
 macro_rules! select {
     () => {
-        "SELECT id, endpoint, url, kind, model_alias, credential, cordoned FROM engines "
+        "SELECT id, endpoint, url, kind, model_alias, credential, cordoned, slots FROM engines "
     };
 }
 
@@ -21,10 +21,10 @@ statements! {
                        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
     FIND_ENDPOINT = "SELECT id FROM endpoints WHERE model = $1 AND country = $2 AND site = $3 AND operator = $4
                      AND provider = $5 AND jurisdiction = $6 AND retention = $7 AND attestation = $8";
-    INSERT = "INSERT INTO engines (id, endpoint, url, kind, model_alias, credential, cordoned)
-              VALUES ($1, $2, $3, $4, $5, $6, $7)";
-    UPDATE = "UPDATE engines SET endpoint = $2, url = $3, kind = $4, model_alias = $5, credential = $6, cordoned = $7
-              WHERE id = $1";
+    INSERT = "INSERT INTO engines (id, endpoint, url, kind, model_alias, credential, cordoned, slots)
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    UPDATE = "UPDATE engines SET endpoint = $2, url = $3, kind = $4, model_alias = $5, credential = $6, cordoned = $7,
+              slots = $8 WHERE id = $1";
     DELETE = "DELETE FROM engines WHERE id = $1";
     ONE = concat!(select!(), "WHERE id = $1");
     LIST = concat!(select!(), "ORDER BY id");
@@ -59,6 +59,8 @@ pub(crate) fn engine(mut c: Columns<'_>) -> Result<Engine, StoreError> {
         model_alias: c.text_opt()?,
         credential: c.text_opt()?,
         cordoned: c.flag()?,
+        slots: u32::try_from(c.count()?)
+            .map_err(|_| StoreError::Corrupt { what: "the slots of an engine".to_owned() })?,
     })
 }
 
@@ -71,6 +73,7 @@ fn engine_values(engine: &Engine, endpoint: EndpointId) -> Vec<Value> {
         &engine.model_alias,
         &engine.credential,
         engine.cordoned,
+        i64::from(engine.slots),
     ]
 }
 

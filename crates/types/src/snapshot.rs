@@ -111,6 +111,16 @@ pub struct Engine {
     pub credential: Option<String>,
     /// Cordoned: takes no new requests.
     pub cordoned: bool,
+    /// Requests that it takes at once from each gateway; more wait there.
+    #[serde(default = "slots_usual")]
+    pub slots: u32,
+}
+
+/// vLLM's default of `max_num_seqs`: more would wait inside the engine, where nobody keeps them fair.
+pub const SLOTS_USUAL: u32 = 256;
+
+fn slots_usual() -> u32 {
+    SLOTS_USUAL
 }
 
 /// Whose rule it is. An operator's rules may permit; a tenant's only forbid.

@@ -12,7 +12,7 @@ use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use types::facts::EndpointFacts;
-use types::snapshot::{Endpoint, Engine, EngineKind};
+use types::snapshot::{Endpoint, Engine, EngineKind, SLOTS_USUAL};
 use types::{Country, EndpointId, EngineId, Retention};
 use utoipa::ToSchema;
 
@@ -42,6 +42,8 @@ pub struct EngineBody {
     pub credential: bool,
     /// Takes no new requests.
     pub cordoned: bool,
+    /// Requests that it takes at once from each gateway; more wait there, fair between tenants.
+    pub slots: u32,
 }
 
 impl From<Engine> for EngineBody {
@@ -54,6 +56,7 @@ impl From<Engine> for EngineBody {
             model_alias: engine.model_alias,
             credential: engine.credential.is_some(),
             cordoned: engine.cordoned,
+            slots: engine.slots,
         }
     }
 }
@@ -94,6 +97,8 @@ pub struct EngineNew {
     pub kind: Option<EngineKind>,
     /// The name the engine knows the model by, if it is another.
     pub model_alias: Option<String>,
+    /// Requests that it takes at once from each gateway; left out is 256, vLLM's own default.
+    pub slots: Option<u32>,
     /// Sent to the engine as `Authorization: Bearer`. Never shown again.
     #[serde(skip_serializing)]
     pub credential: Option<String>,
@@ -117,6 +122,19 @@ pub struct EnginePatch {
     /// True takes no new requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cordoned: Option<bool>,
+    /// Requests that it takes at once from each gateway.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slots: Option<u32>,
+}
+
+/// None would be a cordon by another name; the most is what a gateway has open in all, ten times over.
+const SLOTS_MAX: u32 = 100_000;
+
+fn slots(slots: u32) -> Result<u32, Problem> {
+    match slots {
+        1..=SLOTS_MAX => Ok(slots),
+        _ => Err(Problem::invalid(format!("slots: 1 to {SLOTS_MAX} requests at once; to take none, cordon it."))),
+    }
 }
 
 /// A credential goes into a header: visible ASCII only.
@@ -175,6 +193,7 @@ pub async fn create(
         input::name("model_alias", alias)?;
     }
     credential(new.credential.as_deref())?;
+    let slots = slots(new.slots.unwrap_or(SLOTS_USUAL))?;
     let context_length = new.context_length.unwrap_or(CONTEXT_LENGTH_DEFAULT);
     let output_tokens_max = new.output_tokens_max.unwrap_or(OUTPUT_TOKENS_MAX_DEFAULT.min(context_length));
     lengths(context_length, output_tokens_max)?;
@@ -198,6 +217,7 @@ pub async fn create(
         model_alias: new.model_alias,
         credential: new.credential,
         cordoned: false,
+        slots,
     };
     engine.endpoint = controller.store().engine_add(&endpoint, &engine, &entry).await?;
     turn.publish().await?;
@@ -254,6 +274,9 @@ pub async fn update(
         credential(new.as_deref())?;
         engine.credential = new;
     }
+    if let Some(new) = patch.slots {
+        engine.slots = slots(new)?;
+    }
     engine.kind = patch.kind.unwrap_or(engine.kind);
     engine.cordoned = patch.cordoned.unwrap_or(engine.cordoned);
     controller.store().engine_update(&engine, &entry).await?;
@@ -288,6 +311,12 @@ mod tests {
         for (context, output) in [(0, 0), (0, 1), (10, 0), (10, 11), (CONTEXT_LENGTH_MAX + 1, 1)] {
             assert!(lengths(context, output).is_err(), "{context} {output}");
         }
+    }
+
+    #[test]
+    fn slots_have_an_end() {
+        assert_eq!((slots(1).ok(), slots(SLOTS_MAX).ok()), (Some(1), Some(SLOTS_MAX)));
+        assert!(slots(0).is_err() && slots(SLOTS_MAX + 1).is_err());
     }
 
     #[test]

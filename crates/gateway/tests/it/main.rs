@@ -14,6 +14,7 @@ mod idempotency;
 mod kinds;
 mod money;
 mod paths;
+mod queue;
 mod recovery;
 mod refusals;
 mod routing;

@@ -167,6 +167,7 @@ impl Setup {
             model_alias: None,
             credential: None,
             cordoned: false,
+            slots: SLOTS_USUAL,
         });
         self
     }
@@ -306,6 +307,11 @@ impl World {
     pub async fn get(&self, path: &str, key: KeyId) -> Reply {
         let request = self.request(Method::GET, path, &[("authorization", &bearer(key))], Bytes::new());
         Self::read(self.send(request).await).await
+    }
+
+    /// Requests that wait for a slot.
+    pub fn waiting(&self) -> usize {
+        self.gateway.waiting().iter().sum()
     }
 
     /// Waits until every request is closed, ships, and returns all receipts in the order of their chains.

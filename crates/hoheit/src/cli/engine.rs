@@ -75,6 +75,9 @@ Examples:
         /// The name the engine knows the model by.
         #[arg(long, value_name = "NAME")]
         model_alias: Option<String>,
+        /// Requests that it takes at once; more wait at the gateway [default: 256].
+        #[arg(long, value_name = "N")]
+        slots: Option<u32>,
         /// Sent to the engine as a bearer token; better given by the environment than here.
         #[arg(long, env = "ENGINE_CREDENTIAL", hide_env_values = true)]
         credential: Option<String>,
@@ -85,6 +88,13 @@ Examples:
     /// Show an engine.
     #[command(after_help = "Examples:\n  hoheit engine show eng_…")]
     Show { id: EngineId },
+    /// Let it take so many requests at once.
+    #[command(after_help = "Examples:\n  hoheit engine slots eng_… 128")]
+    Slots {
+        id: EngineId,
+        #[arg(value_name = "N")]
+        slots: u32,
+    },
     /// Let it take no new requests.
     #[command(after_help = "Examples:\n  hoheit engine cordon eng_…")]
     Cordon { id: EngineId },
@@ -111,7 +121,8 @@ async fn detect(address: &str, credential: Option<String>) -> &'static str {
     }
 }
 
-const COLUMNS: &[Column] = &[field!("id"), field!("endpoint"), field!("url"), field!("kind"), field!("cordoned")];
+const COLUMNS: &[Column] =
+    &[field!("id"), field!("endpoint"), field!("url"), field!("kind"), field!("slots"), field!("cordoned")];
 
 impl Engine {
     pub async fn run(self) -> Result<(), Failure> {
@@ -133,6 +144,7 @@ impl Engine {
                 output_tokens_max,
                 kind,
                 model_alias,
+                slots,
                 credential,
             } => {
                 let kind = match kind {
@@ -143,7 +155,7 @@ impl Engine {
                     "url": address, "model": model, "country": country, "operator": operator, "provider": provider,
                     "jurisdiction": jurisdiction, "retention": retention, "site": site, "attestation": attestation,
                     "weights": weights, "context_length": context_length, "output_tokens_max": output_tokens_max,
-                    "kind": kind, "model_alias": model_alias, "credential": credential,
+                    "kind": kind, "model_alias": model_alias, "slots": slots, "credential": credential,
                 });
                 let engine = client.post("/api/v1/engines", &body).await?;
                 let text =
@@ -155,6 +167,10 @@ impl Engine {
                 show::list(as_json, &engines, COLUMNS, "No engines. Register one: hoheit engine add URL --model NAME …")
             }
             EngineCommand::Show { id } => show::one(as_json, &client.get(&format!("/api/v1/engines/{id}")).await?),
+            EngineCommand::Slots { id, slots } => {
+                let engine = client.patch(&format!("/api/v1/engines/{id}"), &json!({ "slots": slots })).await?;
+                show::done(as_json, &engine, &format!("{id} takes {slots} requests at once"))
+            }
             EngineCommand::Cordon { id } => {
                 let engine = client.patch(&format!("/api/v1/engines/{id}"), &json!({ "cordoned": true })).await?;
                 show::done(as_json, &engine, &format!("{id} takes no new requests"))

@@ -57,7 +57,7 @@ pub enum Command {
     Chat(chat::Chat),
     /// The state of the site.
     Status(status::Status),
-    /// Studies on a simulated site: replay a trace of requests.
+    /// Studies on a simulated site, in virtual time: replay a trace, overload an engine.
     Twin(twin::Twin),
 }
 

@@ -1,5 +1,7 @@
 //! `hoheit twin`: studies on a simulated site. Needs no site and no network; the deciding code is the gateway's own.
 
+mod overload;
+
 use super::Failure;
 use super::show;
 use clap::{Args, Subcommand, ValueEnum};
@@ -11,7 +13,7 @@ use twin::replay::summary::Times;
 use twin::replay::{self, REPLICAS_MAX, Request, Strategy, Summary, generate};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  hoheit twin replay trace.jsonl --replicas 8")]
+#[command(after_help = "Examples:\n  hoheit twin replay trace.jsonl --replicas 8\n  hoheit twin overload")]
 pub struct Twin {
     #[command(subcommand)]
     verb: Verb,
@@ -21,6 +23,8 @@ pub struct Twin {
 enum Verb {
     /// Replay a trace of requests on simulated engines, in virtual time.
     Replay(Replay),
+    /// Who gets what of a full engine: first come first served, fair between tenants, interactive before batch.
+    Overload(overload::Overload),
 }
 
 /// How a replica is chosen.
@@ -117,8 +121,10 @@ struct Replay {
 
 impl Twin {
     pub fn run(self) -> Result<(), Failure> {
-        let Verb::Replay(replay) = self.verb;
-        replay.run()
+        match self.verb {
+            Verb::Replay(replay) => replay.run(),
+            Verb::Overload(study) => study.run(),
+        }
     }
 }
 

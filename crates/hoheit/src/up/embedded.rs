@@ -106,6 +106,11 @@ pub async fn register(
         // Half of a short context may be the answer; nobody waits for more than 4,096 tokens of a CPU.
         ModelKind::Decoder => (context_length / 2).clamp(1, 4_096),
     };
+    // Not more than it takes: whoever waits longer than that waits in the gateway's queue, where it is fair.
+    let slots = || {
+        let engine = engine::Options::default();
+        u32::try_from(engine.sequences_max + engine.queue_max).unwrap_or(u32::MAX)
+    };
     let endpoint = Endpoint {
         id: EndpointId::from_parts(now, random()),
         model: running.info.name.clone(),
@@ -131,6 +136,7 @@ pub async fn register(
         model_alias: None,
         credential: Some(running.bearer.clone()),
         cordoned: false,
+        slots: slots(),
     };
     let place = store.engine_add(&endpoint, &engine, &entry("engine.add", engine.id.to_string())).await?;
     // The same endpoint may have served other weights before: what is served now is what receipts must name.

@@ -83,6 +83,7 @@ pub fn engine(n: u128) -> Engine {
         model_alias: Some("nano-fp8".to_owned()),
         credential: None,
         cordoned: false,
+        slots: 7,
     }
 }
 
