@@ -6,12 +6,14 @@
 //! If we crash after the write and before the publication: the change is durable, unanswered, and published at the next
 //! start or by [`Controller::refresh`].
 
+use crate::issue::Issuer;
 use crate::{Pepper, Problem, api};
 use std::sync::Arc;
 use store::Store;
 use store::tiles::TileFiles;
 use tokio::sync::{Mutex, MutexGuard};
-use types::{Snapshot, UnixMillis};
+use tokio::time::Instant;
+use types::UnixMillis;
 
 /// Whether this process takes requests, and if not, why, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,8 +22,8 @@ pub enum Readiness {
     NotReady(String),
 }
 
-/// Hands a snapshot to the gateway. An error says why the gateway keeps the old one.
-pub type OnPublish = Arc<dyn Fn(Arc<Snapshot>) -> Result<(), String> + Send + Sync>;
+/// Hands a signed snapshot to the gateway. An error says why the gateway keeps the old one.
+pub type OnPublish = Arc<dyn Fn(&[u8]) -> Result<(), String> + Send + Sync>;
 
 /// Fills a buffer with bytes that nobody can foresee.
 pub type FillRandom = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
@@ -37,6 +39,8 @@ pub struct ControllerParts {
     pub pepper: Pepper,
     /// `Pepper::hash` over the whole admin token.
     pub admin_token_hash: String,
+    /// Signs what is published.
+    pub issuer: Issuer,
     pub on_publish: OnPublish,
     pub clock: Arc<dyn Fn() -> UnixMillis + Send + Sync>,
     pub random: FillRandom,
@@ -51,14 +55,21 @@ pub struct Controller(Arc<Shared>);
 
 struct Shared {
     parts: ControllerParts,
-    /// The version last handed to the gateway; the lock is the turn of a change.
-    published: Mutex<Option<u64>>,
+    /// What was last handed to the gateway; the lock is the turn of a change.
+    published: Mutex<Option<Published>>,
+}
+
+/// A version, and when it was handed over.
+#[derive(Clone, Copy)]
+struct Published {
+    version: u64,
+    at: Instant,
 }
 
 /// The right to change something; one at a time.
 pub struct Turn<'a> {
     controller: &'a Controller,
-    published: MutexGuard<'a, Option<u64>>,
+    published: MutexGuard<'a, Option<Published>>,
 }
 
 impl Controller {
@@ -84,11 +95,12 @@ impl Controller {
         self.turn().await.publish().await
     }
 
-    /// Publishes if the store has moved on since; true if it had.
+    /// Publishes if the store has moved on since, or if what was published needs more time; true if it did.
     pub async fn refresh(&self) -> Result<bool, Problem> {
         let mut turn = self.turn().await;
         let version = self.store().snapshot_version().await?;
-        if *turn.published == Some(version) {
+        let renewal = self.0.parts.issuer.renewal();
+        if turn.published.is_some_and(|last| last.version == version && last.at.elapsed() < renewal) {
             return Ok(false);
         }
         turn.publish().await.map(|()| true)
@@ -123,9 +135,10 @@ impl Turn<'_> {
         let parts = self.controller.parts();
         let snapshot = parts.store.snapshot(&parts.site).await?;
         let version = snapshot.version;
-        (parts.on_publish)(Arc::new(snapshot))
+        let signed = parts.issuer.issue(snapshot, self.controller.now());
+        (parts.on_publish)(&signed)
             .map_err(|why| Problem::internal(format!("snapshot {version} was not taken: {why}")))?;
-        *self.published = Some(version);
+        *self.published = Some(Published { version, at: Instant::now() });
         Ok(())
     }
 }

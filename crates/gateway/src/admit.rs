@@ -5,16 +5,19 @@
 
 use crate::allowance::{self, Length};
 use crate::fields::Fields;
+use crate::gateway::Gateway;
 use crate::idempotency::{self, Answer, Claim, Guard};
+use crate::lease;
 use crate::receipt::Obligation;
 use crate::receive::{Held, Received};
 use crate::refusal::Refusal;
-use crate::scope::RateView;
-use crate::settle::{Hold, take_tokens};
+use crate::scope::{RateView, Scope};
+use crate::settle::{Bounds, Hold, take_tokens};
 use crate::view::Verdict;
 use bytes::Bytes;
 use std::sync::Arc;
-use types::{Code, DataClass};
+use types::snapshot::Price;
+use types::{Code, DataClass, Month};
 
 /// A request that policy, limits and budget let through.
 pub struct Admitted {
@@ -53,6 +56,11 @@ impl Admitted {
         self.length
     }
 
+    /// The place of its idempotency key, if it names one.
+    pub fn idempotency(&self) -> Option<&Guard> {
+        self.idempotency.as_ref()
+    }
+
     /// What the answer still needs; the body is no longer held.
     pub fn into_rest(self) -> Rest {
         let Admitted { obligation, fields, rates, idempotency, .. } = self;
@@ -75,9 +83,9 @@ pub enum Turned {
     Replayed(Answer),
 }
 
-pub fn admit(received: Received) -> Result<Admitted, Turned> {
+pub async fn admit(received: Received) -> Result<Admitted, Turned> {
     let Received { mut obligation, fields, body, idempotency_key, mut rates } = received;
-    match judge(&mut obligation, &fields, &body.bytes, idempotency_key.as_deref(), &mut rates) {
+    match judge(&mut obligation, &fields, &body.bytes, idempotency_key.as_deref(), &mut rates).await {
         Ok(Judged { verdict, length, idempotency }) => {
             Ok(Admitted { obligation, fields, body, verdict, length, rates, idempotency })
         }
@@ -106,7 +114,7 @@ impl From<Refusal> for No {
     }
 }
 
-fn judge(
+async fn judge(
     obligation: &mut Obligation,
     fields: &Fields,
     body: &Bytes,
@@ -156,7 +164,7 @@ fn judge(
     })?;
     rates.tokens = tokens_left;
     let scopes = [&key.scope_tenant, &key.scope_project, &key.scope_key];
-    match Hold::reserve(scopes, price, bounds, obligation.received_at.month()) {
+    match reserve(&gateway, scopes, price, bounds, obligation.received_at.month()).await {
         Ok(mut hold) => {
             limited.into_iter().zip(taken).for_each(|(scope, taken)| hold.took_tokens(scope, taken));
             obligation.hold = Some(hold);
@@ -168,6 +176,23 @@ fn judge(
         }
     }
     Ok(Judged { verdict, length, idempotency })
+}
+
+/// Holds the money. Where a scope's lease has too little the store is asked once; of three scopes each can be short.
+async fn reserve(
+    gateway: &Gateway,
+    scopes: [&Arc<Scope>; 3],
+    price: &Price,
+    bounds: Bounds,
+    month: Month,
+) -> Result<Hold, Refusal> {
+    for _ in scopes {
+        match Hold::reserve(scopes, price, bounds, month) {
+            Ok(hold) => return Ok(hold),
+            Err(shortage) => lease::fetch(gateway, &shortage, month).await?,
+        }
+    }
+    Hold::reserve(scopes, price, bounds, month).map_err(|shortage| shortage.refusal(month))
 }
 
 /// The receipt says which rules permitted, or which refused.

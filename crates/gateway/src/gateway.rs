@@ -3,19 +3,23 @@
 use crate::bodies::Bodies;
 use crate::clock::Clock;
 use crate::idempotency::Idempotency;
+use crate::lease::{self, Elders};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::queue::Queues;
 use crate::receipt::Chains;
 use crate::recover::{self, RecoverError};
-use crate::scope::ScopeId;
+use crate::scope::{ScopeId, Scopes};
 use crate::shelf::Shelf;
+use crate::standing::{PublishError, Standing};
 use crate::trace::Ended;
 use crate::view::{Moving, View, ViewError};
+use crate::wall::Wall;
 use arc_swap::ArcSwap;
 use journal::Journal;
 use ledger::key::SigningKey;
 use ledger::receipt::EncodedHeader;
+use metering::lease::Sharing;
 use routing::RetryBudget;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -23,7 +27,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use store::tiles::TileFiles;
 use tokio::sync::{Notify, mpsc, watch};
-use types::{IncarnationId, MicroEur, Month, Snapshot};
+use types::{IncarnationId, MicroEur, Month};
 
 /// What the embedding program brings.
 pub struct Parts {
@@ -40,13 +44,28 @@ pub struct Parts {
     pub limits: Limits,
     /// How a replica is chosen.
     pub routing: routing::Strategy,
-    pub snapshot: Snapshot,
+    /// As the controller signed it, or as an earlier boot left it in the file below.
+    pub snapshot: Vec<u8>,
+    /// The public key of who signs snapshots.
+    pub snapshot_key: [u8; 32],
+    /// How this site's gateways share budgets.
+    pub sharing: Sharing,
+    /// Where the snapshot in force is kept, for a start while the store is away.
+    pub snapshot_file: Option<PathBuf>,
 }
 
 pub struct Gateway {
     pub(crate) view: ArcSwap<View>,
+    pub(crate) standing: Standing,
+    pub(crate) wall: Wall,
     moving: Moving,
-    spent_before: SpentBefore,
+    carried: CarriedOver,
+    pub(crate) sharing: Sharing,
+    /// Until this boot has joined its site.
+    pub(crate) elders: tokio::sync::Mutex<Option<Elders>>,
+    joined: AtomicBool,
+    /// A newer boot of this name has begun.
+    stale: AtomicBool,
     pub(crate) journal: Journal,
     pub(crate) chains: Chains,
     pub(crate) incarnation: IncarnationId,
@@ -77,13 +96,13 @@ pub struct Gateway {
     pub(crate) ship_now: Notify,
 }
 
-/// Money spent this month before this boot, by scope.
-struct SpentBefore {
+/// What this boot took over this month from open requests of boots before it, by scope.
+struct CarriedOver {
     month: Month,
     by_scope: HashMap<ScopeId, MicroEur>,
 }
 
-impl SpentBefore {
+impl CarriedOver {
     fn of(&self, month: Month, id: ScopeId) -> MicroEur {
         if month == self.month { self.by_scope.get(&id).copied().unwrap_or_default() } else { MicroEur::ZERO }
     }
@@ -94,10 +113,10 @@ impl SpentBefore {
 pub enum StartError {
     #[error("the journal cannot be opened: {0}")]
     Journal(#[from] journal::OpenError),
-    #[error("the store: {0}")]
-    Store(#[from] store::StoreError),
     #[error(transparent)]
     Recover(#[from] RecoverError),
+    #[error("the snapshot: {0}")]
+    Snapshot(#[from] PublishError),
     #[error(transparent)]
     View(#[from] ViewError),
 }
@@ -111,6 +130,10 @@ pub enum Readiness {
     LowSpace,
     /// The log of receipts forked.
     Forked,
+    /// The store has been away for longer than the last snapshot may be served.
+    Expired,
+    /// A newer gateway of this name has begun: this one ships its receipts and takes nothing more.
+    Stale,
 }
 
 impl Gateway {
@@ -120,13 +143,12 @@ impl Gateway {
         parts.clock.random(&mut random);
         let now = parts.clock.now();
         let incarnation = IncarnationId::from_parts(now, random);
-        parts.store.incarnation_begin(&parts.name, incarnation, now).await?;
         let (journal, recovered) =
             Journal::open(&parts.journal_dir, incarnation.0.to_be_bytes(), parts.journal.clone())?;
         if let Some(cut) = &recovered.cut {
             tracing::warn!(?cut, "the journal ended in an interrupted write; nobody had been told that it was kept");
         }
-        let open = recover::ship_and_find_open(&*parts.store, recovered.records()).await?;
+        let open = recover::find_open(recovered.records())?;
         let month = now.month();
         let mut by_scope: HashMap<ScopeId, MicroEur> = HashMap::new();
         let mut add = |tenant, project, key, cost| {
@@ -135,26 +157,34 @@ impl Gateway {
                 *sum = sum.saturating_add(cost);
             }
         };
-        for row in parts.store.spent(month).await? {
-            add(row.tenant, row.project, row.key, row.cost);
-        }
         let unresolved = recover::unresolved(open, now);
         for claims in unresolved.iter().filter(|claims| claims.received_at.month() == month) {
             add(claims.sub, claims.project, claims.key, claims.cost_micro_eur);
         }
+        let elders = Elders::new(parts.name, recovered, &unresolved);
         let pepper = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &parts.pepper);
         let metrics = Metrics::default();
         let queues = Queues::new(parts.clock.clone(), &parts.limits, metrics.queue.clone());
         let moving = Moving::new(parts.routing, queues);
-        let spent_before = SpentBefore { month, by_scope };
+        let carried = CarriedOver { month, by_scope };
         let monotonic = parts.clock.monotonic_millis();
-        let spent = |id| spent_before.of(month, id);
-        metrics.name_rules(&parts.snapshot);
-        let view = View::build(parts.snapshot, &moving, &pepper, month, &spent, monotonic)?;
+        let spent = |id| carried.of(month, id);
+        let standing = Standing::new(parts.snapshot_key, parts.snapshot_file);
+        let mut taken = standing.take(&parts.snapshot, &*parts.clock)?;
+        let snapshot = taken.snapshot.take().expect("the first snapshot is new");
+        metrics.name_rules(&snapshot);
+        let view = View::build(snapshot, &moving, &pepper, month, &spent, monotonic)?;
+        taken.stand(&parts.snapshot);
         let gateway = Arc::new(Gateway {
             view: ArcSwap::from_pointee(view),
+            standing,
+            wall: Wall::at(&*parts.clock),
             moving,
-            spent_before,
+            carried,
+            sharing: parts.sharing,
+            elders: tokio::sync::Mutex::new(Some(elders)),
+            joined: AtomicBool::new(false),
+            stale: AtomicBool::new(false),
             journal,
             chains: Chains::default(),
             incarnation,
@@ -190,19 +220,28 @@ impl Gateway {
         if let Some(last) = last {
             last.await.map_err(RecoverError::Append)?;
         }
+        match lease::join(&gateway).await {
+            Err(error) if error.is_away() => {
+                tracing::warn!(%error, "started without the store: it serves on its last snapshot, and budgets are closed");
+            }
+            joined => joined?,
+        }
         Ok(gateway)
     }
 
-    /// Swaps in a new snapshot whole. The old view stays if the new one cannot be served.
-    pub fn publish(&self, snapshot: Snapshot) -> Result<(), ViewError> {
-        let month = self.clock.now().month();
-        let spent = |id| self.spent_before.of(month, id);
-        let now = self.clock.monotonic_millis();
-        self.metrics.name_rules(&snapshot);
-        let view = Arc::new(View::build(snapshot, &self.moving, &self.pepper, month, &spent, now)?);
-        // Two publications may overtake each other; the newer stays.
-        self.view.rcu(|present| if present.version > view.version { present.clone() } else { view.clone() });
-        self.moving.replicas.settle(|| self.view.load().replicas().cloned().collect());
+    /// Swaps in a new snapshot whole, or only gives the present one more time. The old view stays if the new one is not
+    /// signed, is older, or cannot be served.
+    pub fn publish(&self, signed: &[u8]) -> Result<(), PublishError> {
+        let mut taken = self.standing.take(signed, &*self.clock)?;
+        if let Some(snapshot) = taken.snapshot.take() {
+            let month = self.clock.now().month();
+            let spent = |id| self.carried.of(month, id);
+            let now = self.clock.monotonic_millis();
+            self.metrics.name_rules(&snapshot);
+            self.view.store(Arc::new(View::build(snapshot, &self.moving, &self.pepper, month, &spent, now)?));
+            self.moving.replicas.settle(|| self.view.load().replicas().cloned().collect());
+        }
+        taken.stand(signed);
         Ok(())
     }
 
@@ -210,15 +249,30 @@ impl Gateway {
         &self.moving.queues
     }
 
+    /// Whether the snapshot in force may still be served.
+    pub(crate) fn stands(&self) -> bool {
+        self.standing.holds(self.clock.monotonic_millis())
+    }
+
     pub fn snapshot_version(&self) -> u64 {
         self.view.load().version
     }
 
     pub fn readiness(&self) -> Readiness {
+        match self.work() {
+            Readiness::Ready if !self.stands() => Readiness::Expired,
+            other => other,
+        }
+    }
+
+    /// Readiness but for the snapshot's time, which was looked at before the key was.
+    fn work(&self) -> Readiness {
         if self.forked.load(Ordering::Relaxed) {
             Readiness::Forked
         } else if self.draining.load(Ordering::Relaxed) {
             Readiness::Draining
+        } else if self.stale.load(Ordering::Relaxed) {
+            Readiness::Stale
         } else if !self.journal.has_space() {
             Readiness::LowSpace
         } else {
@@ -229,8 +283,7 @@ impl Gateway {
     /// Counts a request in, if work is taken and there are not as many open as there may be.
     pub(crate) fn enter(&self) -> bool {
         let below = |open: usize| (open < self.limits.requests_max).then_some(open + 1);
-        self.readiness() == Readiness::Ready
-            && self.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, below).is_ok()
+        self.work() == Readiness::Ready && self.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, below).is_ok()
     }
 
     pub(crate) fn leave(&self) {
@@ -248,6 +301,37 @@ impl Gateway {
     /// The receipts or their log contradict themselves: nothing is admitted until a person has looked.
     pub fn alarm_fork(&self) {
         self.forked.store(true, Ordering::Relaxed);
+    }
+
+    /// A newer boot of this gateway's name has begun: two processes must not serve under one name.
+    pub(crate) fn alarm_stale(&self) {
+        if !self.stale.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                "a newer gateway of this name has begun: this one ships its receipts and takes nothing more"
+            );
+        }
+    }
+
+    pub(crate) fn scopes(&self) -> &Scopes {
+        &self.moving.scopes
+    }
+
+    pub(crate) fn joined(&self) -> bool {
+        self.joined.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn has_joined(&self) {
+        self.joined.store(true, Ordering::Relaxed);
+    }
+
+    /// Gives back what was leased and not spent, when all is done and shipped. What fails is done by the next boot.
+    pub async fn give_back(&self) {
+        let shipped = *self.shipped.borrow() >= self.fixed.load(Ordering::Acquire);
+        if self.joined() && shipped && self.open_requests() == 0 {
+            if let Err(error) = self.store.lease_close(self.incarnation, &[self.incarnation], &[]).await {
+                tracing::warn!(%error, "leases could not be given back; the next start does it");
+            }
+        }
     }
 
     /// Takes no new work from now on.

@@ -110,6 +110,8 @@ impl Collector for Gauges {
             ("draining", Readiness::Draining),
             ("low_space", Readiness::LowSpace),
             ("forked", Readiness::Forked),
+            ("expired", Readiness::Expired),
+            ("stale", Readiness::Stale),
         ];
         let states = states.map(|(name, state)| ([("state", name)], i64::from(state == readiness)));
         gauges(encoder, "hoheit_readiness", "1 for the state that this process is in, 0 for the others", states)?;
@@ -137,6 +139,8 @@ impl Collector for Gauges {
         let fixed = gateway.fixed.load(Ordering::Acquire);
         let waiting = fixed.saturating_sub(*gateway.shipped.borrow());
         gauge(encoder, "hoheit_receipts_unshipped", "Receipts that are not in the store yet", waiting)?;
+        let left = gateway.standing.left(gateway.clock.monotonic_millis()) / 1_000;
+        gauge(encoder, "hoheit_snapshot_expires_seconds", "For which the snapshot in force may still be served", left)?;
         gauge(encoder, "hoheit_snapshot_version", "Of the snapshot in force", gateway.snapshot_version())
     }
 }

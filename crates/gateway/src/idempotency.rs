@@ -3,7 +3,8 @@
 //! same operation under the same data class; and a repeat is judged by policy like any other before it is answered here.
 //!
 //! Answers are kept in memory only, bounded in bytes and time: prompts and answers are never stored. So a restart forgets
-//! them, and an answer too large to keep cannot be replayed; the caller is told.
+//! them, and an answer too large to keep cannot be replayed; the caller is told which receipt has it. That a request was
+//! made is remembered at the store (`once`).
 
 use crate::refusal::Refusal;
 use bytes::Bytes;
@@ -37,6 +38,28 @@ type Place = (ProjectId, String);
 /// What makes two requests the same.
 pub fn digest(operation: &str, class: DataClass, body: &[u8]) -> [u8; 32] {
     ledger::hash::sha256(&[operation.as_bytes(), b"\0", class.as_str().as_bytes(), b"\0", body]).0
+}
+
+pub fn mismatch() -> Refusal {
+    Refusal::new(
+        Code::IdempotencyMismatch,
+        "this Idempotency-Key was used with another request: use a new key for a new request",
+    )
+}
+
+pub fn running() -> Refusal {
+    Refusal::new(
+        Code::IdempotencyRunning,
+        "a request with this Idempotency-Key is still running: wait for it, then repeat",
+    )
+    .retry_after(1)
+}
+
+/// The request was made, and its answer cannot be given again.
+pub fn answered(receipt: ReceiptId, why: &str) -> Refusal {
+    let message =
+        format!("this request was made before (receipt {receipt}), and {why}: use a new key to make it again");
+    Refusal::new(Code::IdempotencyAnswered, message)
 }
 
 fn cost((_, key): &Place, answer: &Answer) -> usize {
@@ -101,23 +124,12 @@ impl Idempotency {
                 Ok(Claim::First(Guard { owner: self.clone(), place: Some(place), request, claimed_at: now }))
             }
             Some(Entry::Running { request: same } | Entry::Done { request: same, .. }) if *same != request => {
-                Err(Refusal::new(
-                    Code::IdempotencyMismatch,
-                    "this Idempotency-Key was used with another request: use a new key for a new request",
-                ))
+                Err(mismatch())
             }
-            Some(Entry::Running { .. }) => Err(Refusal::new(
-                Code::IdempotencyRunning,
-                "a request with this Idempotency-Key is still running: wait for it, then repeat",
-            )
-            .retry_after(1)),
-            Some(Entry::Done { answer, .. }) if answer.body.is_none() => Err(Refusal::new(
-                Code::Conflict,
-                format!(
-                    "this request was answered (receipt {}), but the answer was too large to keep: use a new key",
-                    answer.receipt
-                ),
-            )),
+            Some(Entry::Running { .. }) => Err(running()),
+            Some(Entry::Done { answer, .. }) if answer.body.is_none() => {
+                Err(answered(answer.receipt, "its answer was too large to keep"))
+            }
             Some(Entry::Done { answer, .. }) => Ok(Claim::Replay(answer.clone())),
         }
     }
@@ -143,6 +155,19 @@ impl Table {
 }
 
 impl Guard {
+    /// Key and request as the store keeps them: digests under a key of the project's, which say nothing to whoever reads
+    /// the table.
+    pub fn digests(&self, key: &aws_lc_rs::hmac::Key) -> ([u8; 32], [u8; 32]) {
+        let digest = |domain: &[u8], text: &[u8]| {
+            let mut context = aws_lc_rs::hmac::Context::with_key(key);
+            context.update(domain);
+            context.update(text);
+            context.sign().as_ref().try_into().expect("HMAC-SHA-256 has 32 bytes")
+        };
+        let name = self.place.as_ref().map_or("", |(_, name)| name.as_str());
+        (digest(b"idempotency-key\0", name.as_bytes()), digest(b"idempotency-request\0", &self.request))
+    }
+
     /// The request ended well; its answer may be replayed. Its day counts from when the request came.
     pub fn finish(mut self, answer: Answer) {
         let now = self.claimed_at;

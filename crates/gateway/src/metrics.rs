@@ -70,6 +70,7 @@ pub struct Metrics {
     engine_misfits: (Family<StatusLabel, Counter>, [Counter; MISFITS.len()]),
     pub usage_implausible: Counter,
     pub shipped: Counter,
+    pub(crate) wall_jumps: Counter,
     pub(crate) spans_dropped: Counter,
     request: Times,
     /// Requests that found no slot free, from then to a slot or to their end without one.
@@ -95,6 +96,7 @@ impl Default for Metrics {
             engine_misfits: resolve(MISFITS.map(|status| StatusLabel { status })),
             usage_implausible: Counter::default(),
             shipped: Counter::default(),
+            wall_jumps: Counter::default(),
             spans_dropped: Counter::default(),
             request: Times::default(),
             queue: Times::default(),
@@ -121,6 +123,7 @@ impl Metrics {
             "Answers of engines that turn this gateway away (credential, model name, path), by status",
             self.engine_misfits.0.clone(),
         );
+        registry.register("hoheit_wall_clock_jumps", "Times that the wall clock was set", self.wall_jumps.clone());
         registry.register(
             "hoheit_usage_implausible",
             "Answers whose token count could not be believed",

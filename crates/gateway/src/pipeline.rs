@@ -12,6 +12,7 @@ use crate::fields::Operation;
 use crate::gateway::Gateway;
 use crate::idempotency::{self, Handover};
 use crate::meter::text_bytes;
+use crate::once;
 use crate::paths::{Purpose, Reading, find};
 use crate::receipt::{End, Obligation};
 use crate::receipts;
@@ -41,6 +42,9 @@ pub async fn handle(gateway: &Arc<Gateway>, client: &EngineClient, request: Requ
     };
     if head.method.as_str() != path.method {
         return wrong_method(gateway, path.method);
+    }
+    if !gateway.stands() {
+        return refuse(gateway, &expired());
     }
     let view = gateway.view.load_full();
     let principal = match identify(gateway, &view, &head.headers) {
@@ -84,7 +88,7 @@ async fn inference(
 }
 
 async fn infer(gateway: &Arc<Gateway>, client: &EngineClient, received: Received) -> Response<Outgoing> {
-    let mut admitted = match admit(received) {
+    let mut admitted = match admit(received).await {
         Ok(admitted) => admitted,
         Err(Turned::Replayed(answer)) => return replay(answer),
         Err(Turned::Refused(refused)) => {
@@ -92,6 +96,12 @@ async fn infer(gateway: &Arc<Gateway>, client: &EngineClient, received: Received
             return ended(obligation, End::refused(refusal.code), &refusal, rates).await;
         }
     };
+    if admitted.idempotency().is_some()
+        && let Err(refusal) = once::claim(gateway, &admitted).await
+    {
+        let Rest { obligation, rates, .. } = admitted.into_rest();
+        return ended(obligation, End::refused(refusal.code), &refusal, rates).await;
+    }
     gateway.note_request();
     let mut attempts = Attempts::default();
     loop {
@@ -221,6 +231,12 @@ fn journal_failed() -> Refusal {
 
 fn overloaded() -> Refusal {
     Refusal::new(Code::NotReady, "this gateway takes no new requests now: try again shortly").retry_after(1)
+}
+
+fn expired() -> Refusal {
+    let message =
+        "this gateway has been without its database for too long to know who may ask for what: try again later";
+    Refusal::new(Code::SnapshotExpired, message).retry_after(5)
 }
 
 fn refuse(gateway: &Gateway, refusal: &Refusal) -> Response<Outgoing> {

@@ -206,9 +206,17 @@ impl Obligation {
     }
 
     /// Makes the promise durable before any byte of an answer leaves. Returns at once; the caller waits beside the
-    /// engine. None if the journal's queue has no room for new work: receipts go first; nor before [`Obligation::serve_at`].
+    /// engine. None if the journal's queue has no room for new work: receipts go first. Where it is
+    /// promised before a replica was chosen, nothing is prepared, and the frame is made for it alone.
     pub fn promise(&self) -> Option<Appended> {
-        let prepared = self.prepared.as_ref()?;
+        let made;
+        let frame = match &self.prepared {
+            Some(prepared) => &prepared.frame,
+            None => {
+                made = self.prepare();
+                &made.frame
+            }
+        };
         let of = IntentOf {
             receipt: self.id,
             received_at: self.received_at,
@@ -216,7 +224,7 @@ impl Obligation {
             request_commitment: self.request_commitment.as_ref(),
             reserved: self.hold.as_ref().map(Hold::amount).unwrap_or_default(),
         };
-        self.gateway.journal.append_if_room(encode_intent(of, &prepared.frame))
+        self.gateway.journal.append_if_room(encode_intent(of, frame))
     }
 
     /// Whether an engine was asked.

@@ -80,7 +80,7 @@ pub fn identify(gateway: &Gateway, view: &View, headers: &HeaderMap) -> Result<P
     if key.key.revoked {
         return Err(Refusal::new(Code::KeyRevoked, "this API key was revoked: ask for a new one"));
     }
-    if key.key.expires_at.is_some_and(|end| gateway.clock.now() >= end) {
+    if key.key.expires_at.is_some_and(|end| gateway.wall.latest(&*gateway.clock) >= end) {
         return Err(Refusal::new(Code::KeyExpired, "this API key has expired: ask for a new one"));
     }
     Ok(Principal { key: key.clone() })

@@ -4,13 +4,13 @@
 //! If we crash here: nothing is lost and nothing is doubled. Shipped receipts are shipped again and found; an intent is
 //! open until a receipt of its id is in the journal, whichever boot wrote it.
 
-use crate::record::{Intent, Record, UnknownRecord, decode};
+use crate::record::{Intent, Record, Shipping, UnknownRecord, decode, decode_for_shipping};
 use crate::settle::cost;
 use crate::shelf::Shelf;
 use crate::ship::row;
 use journal::AppendError;
 use std::collections::BTreeMap;
-use store::ShipError;
+use store::{ShipError, StoreError};
 use types::{IncarnationId, Outcome, ReceiptClaims, ReceiptId, UnixMillis, Usage, UsageSource};
 
 /// Rows per statement batch: at about 2 KB a receipt, one megabyte.
@@ -27,6 +27,19 @@ pub enum RecoverError {
     Ship(#[from] ShipError),
     #[error("unresolved requests could not be written to the journal: {0}")]
     Append(AppendError),
+    #[error("the store: {0}")]
+    Store(#[from] StoreError),
+}
+
+impl RecoverError {
+    /// The store is away: what could not be done now can be done later.
+    pub fn is_away(&self) -> bool {
+        let error = match self {
+            RecoverError::Ship(ShipError::Store(error)) | RecoverError::Store(error) => error,
+            _ => return false,
+        };
+        matches!(error, StoreError::Unavailable(_))
+    }
 }
 
 /// An intent without a receipt.
@@ -36,13 +49,11 @@ pub struct OpenIntent {
     usage: Option<Usage>,
 }
 
-/// Ships all receipts of earlier boots and returns the intents that have none, in the order of their ids.
-pub async fn ship_and_find_open(
-    store: &dyn Shelf,
+/// The intents of earlier boots that have no receipt, in the order of their ids.
+pub fn find_open(
     records: impl Iterator<Item = Result<journal::Record, journal::ReadError>>,
 ) -> Result<BTreeMap<ReceiptId, OpenIntent>, RecoverError> {
     let mut open = BTreeMap::new();
-    let mut rows = Vec::new();
     for record in records {
         let record = record?;
         match decode(&record.payload)? {
@@ -55,18 +66,30 @@ pub async fn ship_and_find_open(
                     entry.usage = Some(mark.usage);
                 }
             }
-            Record::Receipt(receipt) => {
-                open.remove(&receipt.id);
-                rows.push(row(receipt, record.seq));
-                if rows.len() >= SHIP_BATCH {
-                    store.ship(&rows).await?;
-                    rows.clear();
-                }
-            }
+            Record::Receipt(receipt) => drop(open.remove(&receipt.id)),
+        }
+    }
+    Ok(open)
+}
+
+/// Ships all receipts of earlier boots.
+pub async fn ship_all(
+    store: &dyn Shelf,
+    records: impl Iterator<Item = Result<journal::Record, journal::ReadError>>,
+) -> Result<(), RecoverError> {
+    let mut rows = Vec::new();
+    for record in records {
+        let record = record?;
+        if let Shipping::Receipt(receipt) = decode_for_shipping(&record.payload)? {
+            rows.push(row(receipt, record.seq));
+        }
+        if rows.len() >= SHIP_BATCH {
+            store.ship(&rows).await?;
+            rows.clear();
         }
     }
     store.ship(&rows).await?;
-    Ok(open)
+    Ok(())
 }
 
 /// The receipts of open intents.

@@ -27,25 +27,37 @@ pub struct Bounds {
     pub output_tokens: u64,
 }
 
+/// A scope holds less than a request could cost.
+pub struct Shortage {
+    pub scope: Arc<Scope>,
+    pub amount: MicroEur,
+}
+
+impl Shortage {
+    /// The whole budget has not enough left, as far as is known.
+    pub fn refusal(&self, month: Month) -> Refusal {
+        let Shortage { scope, amount } = self;
+        let left = scope.budget(month).map_or(MicroEur::ZERO, |(_, left)| left);
+        Refusal::new(
+            Code::BudgetExhausted,
+            format!(
+                "the budget of this {} for {month} has {left} left, and this request could cost {amount}: \
+                 ask for fewer tokens (max_tokens), or have the budget raised",
+                scope.id.noun(),
+            ),
+        )
+    }
+}
+
 impl Hold {
-    /// Reserves money in every scope (tenant, project, key), or says which one has too little.
-    pub fn reserve(scopes: [&Arc<Scope>; 3], price: &Price, bounds: Bounds, month: Month) -> Result<Hold, Refusal> {
+    /// Reserves money in every scope (tenant, project, key), or says which one holds too little.
+    pub fn reserve(scopes: [&Arc<Scope>; 3], price: &Price, bounds: Bounds, month: Month) -> Result<Hold, Shortage> {
         let amount = metering::bound(price, bounds.input_tokens, bounds.output_tokens);
         let mut hold = Hold { price: price.clone(), amount, money: Vec::with_capacity(3), tokens: Vec::new() };
         for scope in scopes {
             match scope.reserve(month, amount) {
                 Ok(reservation) => hold.money.push((scope.clone(), reservation)),
-                Err(short) => {
-                    return Err(Refusal::new(
-                        Code::BudgetExhausted,
-                        format!(
-                            "the budget of this {} for {month} has {} left, and this request could cost {amount}: \
-                             ask for fewer tokens (max_tokens), or have the budget raised",
-                            scope.id.noun(),
-                            short.left,
-                        ),
-                    ));
-                }
+                Err(_) => return Err(Shortage { scope: scope.clone(), amount }),
             }
         }
         Ok(hold)
@@ -156,6 +168,9 @@ mod tests {
         let scope = Scopes::default().get(id, MONTH, || MicroEur::ZERO);
         let limits = Limits { requests_per_minute: Some(requests), tokens_per_minute: Some(tokens) };
         scope.set_limits(Some(MicroEur(budget)), limits, 0);
+        let ask = scope.top_up().unwrap();
+        let all = metering::lease::Grant { granted: MicroEur(budget), left: MicroEur::ZERO };
+        scope.granted(&ask, all, 0);
         scope
     }
 
@@ -178,7 +193,8 @@ mod tests {
         let key = scope(ScopeId::Key(KeyId(1)), 50, 9, 1_000);
         let lefts = || [left(&tenant), left(&project), left(&key)].map(|left| left.0);
         let bounds = |tokens| Bounds { input_tokens: tokens, output_tokens: 0 };
-        let refusal = Hold::reserve([&tenant, &project, &key], &price(), bounds(51), MONTH).err().unwrap();
+        let shortage = Hold::reserve([&tenant, &project, &key], &price(), bounds(51), MONTH).err().unwrap();
+        let refusal = shortage.refusal(MONTH);
         assert!(refusal.message.contains("this key"), "{}", refusal.message);
         assert_eq!(lefts(), [100, 100, 50]);
 

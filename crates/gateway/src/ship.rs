@@ -140,6 +140,10 @@ struct Releases {
 
 impl Releases {
     async fn turn(&mut self, gateway: &Gateway, places: &Places) {
+        if !gateway.joined() {
+            // The journal still says whose leases are to be closed.
+            return;
+        }
         self.waiting = self.waiting.or_else(|| places.safe().filter(|place| Some(*place) != self.released));
         let Some((incarnation, seq)) = self.waiting else { return };
         match gateway.store.sealed_through(IncarnationId(u128::from_be_bytes(incarnation)), seq).await {

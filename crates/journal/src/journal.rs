@@ -82,6 +82,7 @@ impl Journal {
             dir: Arc::clone(&dir),
             last: found.index.0.back().map(|it| (it.incarnation, it.last_seq)),
             index: found.index.clone(),
+            incarnations: found.incarnations,
             cut: found.cut,
         };
         let mut index = found.index;

@@ -23,6 +23,7 @@ pub struct Recovered {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) dir: Arc<Path>,
     pub(crate) index: Index,
+    pub(crate) incarnations: Vec<[u8; 16]>,
     /// An interrupted write that was cut off, if there was one.
     pub cut: Option<Cut>,
     /// Incarnation and sequence number of the newest record kept.
@@ -33,6 +34,11 @@ impl Recovered {
     /// All kept records of earlier starts, oldest first. Read them before they are released.
     pub fn records(&self) -> Records {
         Records::new(Arc::clone(&self.disk), Arc::clone(&self.dir), self.index.clone())
+    }
+
+    /// The starts that left a segment here, oldest first, also one that never came to write a record into it.
+    pub fn incarnations(&self) -> impl Iterator<Item = [u8; 16]> {
+        self.incarnations.iter().copied()
     }
 }
 
@@ -47,6 +53,7 @@ pub struct Cut {
 /// What a start continues from.
 pub(crate) struct Found {
     pub index: Index,
+    pub incarnations: Vec<[u8; 16]>,
     pub cut: Option<Cut>,
     pub tip: Hash,
     pub number_next: u64,
@@ -80,6 +87,7 @@ pub(crate) fn recover(disk: &dyn Disk, dir: &Path, incarnation: [u8; 16]) -> Res
     let mut tip = Tip { hash: GENESIS, last: None };
     let mut stop: Option<(PathBuf, usize)> = None;
     let mut ahead = None;
+    let mut incarnations = Vec::new();
     for (position, &number) in numbers.iter().enumerate() {
         let read_at = |position: usize| match numbers.get(position) {
             Some(&number) => read(disk, dir, number, incarnation, position + 1 == numbers.len()).map(Some),
@@ -87,6 +95,7 @@ pub(crate) fn recover(disk: &dyn Disk, dir: &Path, incarnation: [u8; 16]) -> Res
         };
         let Some(file) = ahead.take().map_or_else(|| read_at(position), |file| Ok(Some(file)))? else { break };
         debug_assert_eq!(segment::path(dir, number), file.path);
+        incarnations.extend(file.header.as_ref().map(|header| header.incarnation));
         if let Some((broken, offset)) = &stop {
             if let Some(at) = marked(&file, HEADER_BYTES) {
                 let reason = format!("a later record, at byte {at} of {}, is whole", file.path.display());
@@ -105,7 +114,8 @@ pub(crate) fn recover(disk: &dyn Disk, dir: &Path, incarnation: [u8; 16]) -> Res
             stop = Some((file.path, end));
         }
     }
-    tidy(disk, dir, &names, &numbers, index, &tip)
+    incarnations.dedup();
+    Ok(Found { incarnations, ..tidy(disk, dir, &names, &numbers, index, &tip)? })
 }
 
 /// Makes the disk look as if the interrupted write had never begun.
@@ -152,7 +162,7 @@ fn tidy(
     }
     debug_assert_eq!(tip.last.is_some(), !index.0.is_empty());
     let number_next = numbers.last().map_or(1, |last| if number_last == 0 { last + 1 } else { number_last + 1 });
-    Ok(Found { index, cut, tip: tip.hash, number_next })
+    Ok(Found { index, incarnations: Vec::new(), cut, tip: tip.hash, number_next })
 }
 
 /// Bytes from `offset` to the last one that is not zero.

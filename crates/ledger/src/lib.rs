@@ -16,6 +16,7 @@ pub mod log;
 pub mod note;
 pub mod proof;
 pub mod receipt;
+pub mod snapshot;
 pub mod stencil;
 pub mod tile;
 pub mod tree;

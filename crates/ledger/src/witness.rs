@@ -220,7 +220,7 @@ mod tests {
 
     /// The scenario witnesses exist for: another history of the same log, correctly signed and provable in itself.
     #[test]
-    fn a_fork_is_refused() {
+    fn f18_a_fork_is_refused() {
         let fork = TreeHead { size: 9, root: tree::root(9, &Leaves(7)).unwrap() };
         let proof = consistency_proof(5, 9, &Leaves(7)).unwrap();
         check(Some(head(5)), &render(5, &proof, &signer("ours.example", 1).checkpoint(&fork)), Err(422));

@@ -8,10 +8,12 @@
 //! was reserved. Should an engine report more than the bound (it must not; see `price::bound`), the rest is returned as
 //! [`Settled::excess`]: the operator's loss and alarm, never the tenant's overspending.
 //!
-//! What it is not: no lock, no lease. Several gateways at one budget need fenced leases on top of this.
+//! What it is not: no lock, no lease. With several gateways at one budget the limit is what this one leases of it
+//! ([`crate::lease`]).
 //!
-//! If we crash here: reservations vanish with the process; what was spent is added up from receipts and comes back
-//! through [`Account::with_spent`], with what recovery found of intents that were left open.
+//! If we crash here: reservations vanish with the process; what was spent is what its receipts say. Until they are all at the
+//! store, its lease counts as spent. What recovery makes of intents that were left open comes in through
+//! [`Account::with_spent`].
 
 use std::collections::BTreeMap;
 use types::{MicroEur, Month};
@@ -66,6 +68,11 @@ impl Account {
     /// Held for requests that run now.
     pub fn reserved(&self) -> MicroEur {
         self.reserved
+    }
+
+    /// Spent or held: what a lease must cover.
+    pub fn used(&self) -> MicroEur {
+        self.settled.saturating_add(self.reserved)
     }
 
     /// What can still be reserved; none is without limit.
@@ -152,6 +159,15 @@ impl Monthly {
 
     pub fn set_limit(&mut self, limit: Option<MicroEur>) {
         self.present.set_limit(limit);
+    }
+
+    /// Begins a later month with a limit of its own: a lease of the month before is none of the next. An earlier month changes
+    /// nothing.
+    pub fn begin(&mut self, month: Month, limit: Option<MicroEur>) {
+        if month > self.month {
+            self.advance(month);
+            self.present.set_limit(limit);
+        }
     }
 
     /// Holds an amount in the given month. A month before the present one (a clock that was set back) counts as the

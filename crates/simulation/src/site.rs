@@ -144,6 +144,7 @@ impl Site {
         };
         self.trace.note(format_args!("gateway serves"));
         tokio::task::spawn_local(gateway::ship(gateway.clone()));
+        tokio::task::spawn_local(gateway::tend(gateway.clone()));
         tokio::task::spawn_local(self.clone().settle(gateway.clone()));
         let (_stop, stopped) = watch::channel(false);
         let lane = Lane::new(gateway.clone(), dial(), tokio::runtime::Handle::current(), nothing_else());
@@ -191,7 +192,10 @@ impl Site {
             clock: Arc::new(VirtualClock::new(SharedDice::of(self.dice.throw(Dice::fork)))),
             limits: limits(),
             routing: Default::default(),
-            snapshot: snapshot(),
+            snapshot: issued(),
+            snapshot_key: snapshot_key().public(),
+            snapshot_file: None,
+            sharing: gateway::Sharing::Parts,
         }
     }
 }
@@ -217,6 +221,16 @@ fn dial() -> Dial {
 
 fn nothing_else() -> gateway::listen::Fallback {
     Arc::new(|_| Box::pin(async { Response::new(foreign(Empty::new())) }))
+}
+
+fn snapshot_key() -> SigningKey {
+    SigningKey::from_seed(&[5; 32]).expect("a seed of 32 bytes is a key")
+}
+
+/// Good for longer than any run.
+fn issued() -> Vec<u8> {
+    let (issued_at, expires_at) = (UnixMillis(0), UnixMillis(i64::MAX));
+    ledger::snapshot::sign(&Issued { issued_at, expires_at, snapshot: snapshot() }, &snapshot_key())
 }
 
 pub fn snapshot() -> Snapshot {

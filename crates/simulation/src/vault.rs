@@ -6,10 +6,14 @@
 
 use crate::trace::Trace;
 use gateway::shelf::{Asked, Shelf};
+use metering::lease::{Claim as Held, Grant, Sharing, grant};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use store::{Claim, ForkAt, ReceiptFilter, ShipError, ShippedReceipt, Spent, StoreError, StoredReceipt};
+use store::{
+    BudgetOf, Carried, Claim, ForkAt, IdempotencyRow, KeyHolder, LeaseAsk, LeaseError, ReceiptFilter, ShipError,
+    ShippedReceipt, StoreError, StoredReceipt,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use turmoil::net::{TcpListener, TcpStream};
 use types::{IncarnationId, Month, ReceiptId, UnixMillis};
@@ -32,16 +36,26 @@ pub enum Mood {
 enum Ask {
     Begin(IncarnationId),
     Ship(Vec<ShippedReceipt>),
-    Spent(Month),
+    Lease(IncarnationId, Vec<LeaseAsk>, Sharing),
+    Wanted(IncarnationId),
+    Close(IncarnationId, Vec<IncarnationId>, Vec<Carried>),
     Sealed,
+    Receipt(ReceiptId),
+    KeyClaim(IdempotencyRow, UnixMillis),
+    KeyTake(IdempotencyRow, ReceiptId),
 }
 
 enum Answer {
-    Done,
+    Begun(u64),
     Taken(u64),
     Fork(Box<Claim>, Box<Claim>),
-    Spent(Vec<Spent>),
+    Granted(Vec<Grant>),
+    Wanted,
+    Closed,
+    Stale,
     Sealed(bool),
+    Receipt(Option<Box<StoredReceipt>>),
+    Key(KeyHolder),
     Conflict,
     Refused,
 }
@@ -57,6 +71,9 @@ struct State {
     by_id: BTreeMap<ReceiptId, usize>,
     by_journal: BTreeMap<(IncarnationId, u64), usize>,
     by_chain: BTreeMap<(types::TenantId, IncarnationId, u64), usize>,
+    /// The last turn, and what was granted.
+    leases: BTreeMap<(BudgetOf, Month, IncarnationId), (u64, types::MicroEur)>,
+    keys: BTreeMap<(types::ProjectId, [u8; 32]), IdempotencyRow>,
     forks: u64,
 }
 
@@ -149,21 +166,73 @@ impl State {
             Ask::Begin(inc) if self.incarnations.contains(&inc) => Answer::Conflict,
             Ask::Begin(inc) => {
                 self.incarnations.push(inc);
-                Answer::Done
+                Answer::Begun(self.incarnations.len() as u64)
             }
             Ask::Ship(rows) => self.ship(rows),
-            Ask::Spent(month) => {
-                let mut sums: BTreeMap<_, types::MicroEur> = BTreeMap::new();
-                for row in self.rows.iter().filter(|row| row.month == month) {
-                    let sum = sums.entry((row.tenant, row.project, row.key)).or_default();
-                    *sum = sum.saturating_add(row.cost);
+            Ask::Lease(inc, ..) | Ask::Wanted(inc) if self.incarnations.last() != Some(&inc) => Answer::Stale,
+            Ask::Lease(inc, asks, sharing) => {
+                Answer::Granted(asks.iter().map(|asked| self.lease(inc, asked, sharing)).collect())
+            }
+            // There is one gateway, so nobody is short of what it holds.
+            Ask::Wanted(_) => Answer::Wanted,
+            Ask::Close(inc, gone, carried) => {
+                self.leases.retain(|(_, _, of), _| !gone.contains(of));
+                for Carried { of, month, amount } in carried {
+                    self.leases.insert((of, month, inc), (0, amount));
                 }
-                let spent = |((tenant, project, key), cost)| Spent { tenant, project, key, cost };
-                Answer::Spent(sums.into_iter().map(spent).collect())
+                Answer::Closed
             }
             // What is here counts as sealed: the sealer is not simulated.
             Ask::Sealed => Answer::Sealed(true),
+            Ask::Receipt(id) => Answer::Receipt(self.by_id.get(&id).map(|at| Box::new(stored(&self.rows[*at], *at)))),
+            Ask::KeyClaim(row, now) => match self.keys.get(&(row.project, row.name)) {
+                Some(held) if held.until > now => {
+                    Answer::Key(KeyHolder::Other { request: held.request, receipt: held.receipt })
+                }
+                _ => {
+                    self.keys.insert((row.project, row.name), row);
+                    Answer::Key(KeyHolder::Ours)
+                }
+            },
+            Ask::KeyTake(row, from) => match self.keys.get_mut(&(row.project, row.name)) {
+                Some(held) if held.receipt == from => {
+                    *held = row;
+                    Answer::Key(KeyHolder::Ours)
+                }
+                _ => Answer::Key(KeyHolder::Other { request: [0; 32], receipt: from }),
+            },
         }
+    }
+
+    /// As the store does it.
+    fn lease(&mut self, inc: IncarnationId, asked: &LeaseAsk, sharing: Sharing) -> Grant {
+        let covers = |row: &ShippedReceipt| {
+            row.month == asked.month
+                && match asked.of {
+                    BudgetOf::Tenant(id) => row.tenant == id,
+                    BudgetOf::Project(id) => row.project == id,
+                    BudgetOf::Key(id) => row.key == id,
+                }
+        };
+        let mut held: BTreeMap<IncarnationId, Held> = BTreeMap::new();
+        for row in self.rows.iter().filter(|row| covers(row)) {
+            let settled = &mut held.entry(row.inc).or_default().settled;
+            *settled = settled.saturating_add(row.cost);
+        }
+        let leases = self.leases.iter().filter(|((of, month, _), _)| (*of, *month) == (asked.of, asked.month));
+        for ((_, _, whose), (_, granted)) in leases {
+            held.entry(*whose).or_default().granted = Some(*granted);
+        }
+        let own = held.remove(&inc).unwrap_or_default();
+        let others: Vec<Held> = held.into_values().collect();
+        let place = (asked.of, asked.month, inc);
+        if self.leases.get(&place).is_some_and(|(turn, _)| asked.turn <= *turn) {
+            let nothing = metering::lease::Ask { held: own.granted.unwrap_or_default(), need: None };
+            return grant(asked.limit, &others, own.settled, nothing, sharing);
+        }
+        let granted = grant(asked.limit, &others, own.settled, asked.ask, sharing);
+        self.leases.insert(place, (asked.turn, granted.granted));
+        granted
     }
 
     fn ship(&mut self, rows: Vec<ShippedReceipt>) -> Answer {
@@ -196,6 +265,21 @@ impl State {
     }
 }
 
+fn stored(row: &ShippedReceipt, at: usize) -> StoredReceipt {
+    StoredReceipt {
+        id: row.id,
+        tenant: row.tenant,
+        project: row.project,
+        key: row.key,
+        inc: row.inc,
+        chain_seq: row.chain_seq,
+        received_at: row.received_at,
+        signing_input: row.signing_input.clone(),
+        leaf: row.leaf,
+        leaf_index: Some(at as u64),
+    }
+}
+
 fn claim(row: &ShippedReceipt) -> Claim {
     Claim {
         id: row.id,
@@ -209,8 +293,13 @@ fn claim(row: &ShippedReceipt) -> Claim {
 }
 
 impl Shelf for Vault {
-    fn incarnation_begin<'a>(&'a self, _: &'a str, inc: IncarnationId, _: UnixMillis) -> Asked<'a, ()> {
-        Box::pin(async move { self.ask(Ask::Begin(inc)).await.map(|_| ()) })
+    fn incarnation_begin<'a>(&'a self, _: &'a str, inc: IncarnationId, _: UnixMillis) -> Asked<'a, u64> {
+        Box::pin(async move {
+            match self.ask(Ask::Begin(inc)).await? {
+                Answer::Begun(epoch) => Ok(epoch),
+                _ => Err(unavailable()),
+            }
+        })
     }
 
     fn ship<'a>(&'a self, rows: &'a [ShippedReceipt]) -> Asked<'a, u64, ShipError> {
@@ -226,10 +315,40 @@ impl Shelf for Vault {
         })
     }
 
-    fn spent(&self, month: Month) -> Asked<'_, Vec<Spent>> {
+    fn lease<'a>(
+        &'a self,
+        inc: IncarnationId,
+        asks: &'a [LeaseAsk],
+        sharing: Sharing,
+    ) -> Asked<'a, Vec<Grant>, LeaseError> {
         Box::pin(async move {
-            match self.ask(Ask::Spent(month)).await? {
-                Answer::Spent(rows) => Ok(rows),
+            match self.ask(Ask::Lease(inc, asks.to_vec(), sharing)).await? {
+                Answer::Granted(grants) => Ok(grants),
+                Answer::Stale => Err(LeaseError::Stale),
+                _ => Err(unavailable().into()),
+            }
+        })
+    }
+
+    fn lease_wanted(&self, inc: IncarnationId) -> Asked<'_, Vec<(BudgetOf, Month)>, LeaseError> {
+        Box::pin(async move {
+            match self.ask(Ask::Wanted(inc)).await? {
+                Answer::Wanted => Ok(Vec::new()),
+                Answer::Stale => Err(LeaseError::Stale),
+                _ => Err(unavailable().into()),
+            }
+        })
+    }
+
+    fn lease_close<'a>(
+        &'a self,
+        inc: IncarnationId,
+        gone: &'a [IncarnationId],
+        carried: &'a [Carried],
+    ) -> Asked<'a, ()> {
+        Box::pin(async move {
+            match self.ask(Ask::Close(inc, gone.to_vec(), carried.to_vec())).await? {
+                Answer::Closed => Ok(()),
                 _ => Err(unavailable()),
             }
         })
@@ -244,11 +363,38 @@ impl Shelf for Vault {
         })
     }
 
-    fn receipt(&self, _: ReceiptId) -> Asked<'_, Option<StoredReceipt>> {
-        Box::pin(async { Err(unavailable()) })
+    fn receipt(&self, id: ReceiptId) -> Asked<'_, Option<StoredReceipt>> {
+        Box::pin(async move {
+            match self.ask(Ask::Receipt(id)).await? {
+                Answer::Receipt(found) => Ok(found.map(|it| *it)),
+                _ => Err(unavailable()),
+            }
+        })
     }
 
     fn receipts<'a>(&'a self, _: &'a ReceiptFilter) -> Asked<'a, Vec<StoredReceipt>> {
         Box::pin(async { Err(unavailable()) })
+    }
+
+    fn idempotency_claim<'a>(&'a self, row: &'a IdempotencyRow, now: UnixMillis) -> Asked<'a, KeyHolder> {
+        Box::pin(async move {
+            match self.ask(Ask::KeyClaim(row.clone(), now)).await? {
+                Answer::Key(holder) => Ok(holder),
+                _ => Err(unavailable()),
+            }
+        })
+    }
+
+    fn idempotency_take<'a>(&'a self, row: &'a IdempotencyRow, from: ReceiptId) -> Asked<'a, bool> {
+        Box::pin(async move {
+            match self.ask(Ask::KeyTake(row.clone(), from)).await? {
+                Answer::Key(holder) => Ok(holder == KeyHolder::Ours),
+                _ => Err(unavailable()),
+            }
+        })
+    }
+
+    fn idempotency_sweep(&self, _: UnixMillis) -> Asked<'_, u64> {
+        Box::pin(async { Ok(0) })
     }
 }

@@ -4,10 +4,11 @@
 //! What it is not: it decides nothing. Names are checked, keys are hashed, rules are compiled and trees are computed by
 //! those who call. It holds no content of any request.
 //!
-//! Three promises, each with a test:
+//! Four promises, each with a test:
 //! - A change and its audit entry are one transaction ([`change`]), and that transaction also moves the version of the
 //!   snapshot. There is no change without an entry and no entry without a change.
 //! - A snapshot is one moment, never half a change ([`snapshot`]).
+//! - What is leased of a budget and what is spent of it are never more than it is ([`leases`]).
 //! - A receipt has one place in one chain and one place in the log, forever: shipping twice changes nothing, and another
 //!   receipt for the same place is refused as a fork ([`receipts`], [`log`]).
 
@@ -17,7 +18,9 @@ mod database;
 mod endpoints;
 mod engines;
 mod error;
+mod idempotency;
 mod keys;
+mod leases;
 mod log;
 mod open;
 mod prices;
@@ -34,6 +37,8 @@ mod tokens;
 mod upgrade;
 
 pub use error::StoreError;
+pub use idempotency::{IdempotencyRow, KeyHolder};
+pub use leases::{BudgetOf, Carried, LeaseAsk, LeaseError};
 pub use log::SealError;
 pub use receipts::{ReceiptFilter, Spent, StoredReceipt};
 pub use ship::{Claim, ForkAt, ShipError, ShippedReceipt};

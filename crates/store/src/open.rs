@@ -126,15 +126,36 @@ fn version_is_good(version: &str) -> bool {
     (next(), next(), next()) >= SQLITE_MIN
 }
 
+impl Store {
+    /// The same without a database that answers now: it is connected to, and brought up to date, when it is first used. Until
+    /// then every call says that it is not available. For PostgreSQL; a file is there or is made.
+    pub fn open_later(url: &str) -> Result<Store, StoreError> {
+        let pool = postgres_pool().after_connect(|connection, _| {
+            Box::pin(async move {
+                // Not `run`: its trait bound and a borrowed connection do not go together (its authors know).
+                let migrated = MIGRATIONS.run_direct(None, connection, false).await;
+                migrated.map_err(|error| sqlx::Error::Migrate(Box::new(error)))
+            })
+        });
+        Ok(Store { database: Database::Postgres(pool.connect_lazy_with(postgres_options(url)?)) })
+    }
+}
+
 async fn postgres(url: &str) -> Result<Database, StoreError> {
+    Ok(Database::Postgres(postgres_pool().connect_with(postgres_options(url)?).await?))
+}
+
+fn postgres_pool() -> PgPoolOptions {
+    PgPoolOptions::new().max_connections(POSTGRES_CONNECTIONS_MAX).acquire_timeout(ACQUIRE_TIMEOUT)
+}
+
+fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError> {
     let options = PgConnectOptions::from_str(url).map_err(|error| StoreError::Url { why: error.to_string() })?;
-    let options = options
+    Ok(options
         .application_name("hoheit")
         // A gateway deletes its journal when we say "stored": no server default may make that a lie.
         .options([("synchronous_commit", "on")])
-        .statement_cache_capacity(STATEMENTS_CACHED_MAX);
-    let pool = PgPoolOptions::new().max_connections(POSTGRES_CONNECTIONS_MAX).acquire_timeout(ACQUIRE_TIMEOUT);
-    Ok(Database::Postgres(pool.connect_with(options).await?))
+        .statement_cache_capacity(STATEMENTS_CACHED_MAX))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 //! If we crash here, the batch is wholly in or wholly out, and the gateway ships it again.
 
 use crate::database::{Columns, Session, int, values};
+use crate::leases::ADD_SPENT;
 use crate::run::{self, Owner};
 use crate::statements::statements;
 use crate::{Store, StoreError};
@@ -34,7 +35,6 @@ statements! {
     INSERT_SECOND = "INSERT INTO receipt_seconds (second, first_ord) VALUES ($1, $2)";
     INSERT_COST = "INSERT INTO receipt_costs (month, tenant, project, key, cost, first_ord)
                    VALUES ($1, $2, $3, $4, $5, $6)";
-    BEGIN_INCARNATION = "INSERT INTO incarnations (id, gateway, begun_at) VALUES ($1, $2, $3)";
 }
 
 /// A receipt as a gateway ships it. The signing input was fixed when it was journalled and is stored as it is.
@@ -130,14 +130,6 @@ fn distinct(rows: &[ShippedReceipt]) -> Result<Vec<&ShippedReceipt>, ShipError> 
 }
 
 impl Store {
-    /// Notes that a gateway booted. The same incarnation twice is a conflict: two processes believe to be one.
-    pub async fn incarnation_begin(&self, gateway: &str, inc: IncarnationId, at: UnixMillis) -> Result<(), StoreError> {
-        let mut session = self.database.write().await?;
-        let inserted = session.run(BEGIN_INCARNATION, values![inc, gateway, at]).await;
-        inserted.map_err(|error| error.meaning("this incarnation", "this gateway"))?;
-        session.commit().await
-    }
-
     /// Takes a batch; answers how many receipts were new. After `Ok` all of them are durable.
     pub async fn ship(&self, rows: &[ShippedReceipt]) -> Result<u64, ShipError> {
         let rows = distinct(rows)?;
@@ -266,6 +258,8 @@ pub(crate) async fn insert(session: &mut Session, rows: &[&ShippedReceipt], next
         for ((month, key), cost) in run::costs(&rows) {
             let values = values![month.to_string(), owner.tenant, owner.project, key, cost, first_ord];
             session.run(INSERT_COST, values).await?;
+            let values = values![month.to_string(), owner.tenant, owner.project, key, owner.inc, cost];
+            session.run(ADD_SPENT, values).await?;
         }
     }
     Ok(())

@@ -96,6 +96,8 @@ codes! {
     Conflict = "conflict", 409, Client, Never, "invalid_request_error";
     /// A request with the same idempotency key is still running.
     IdempotencyRunning = "idempotency_running", 409, Client, Later, "invalid_request_error";
+    /// A request with the same idempotency key was made, and its answer is not kept.
+    IdempotencyAnswered = "idempotency_answered", 409, Client, Never, "invalid_request_error";
     /// The body is larger than the limit.
     BodyTooLarge = "body_too_large", 413, Client, Never, "invalid_request_error";
     /// The idempotency key was used with another request.
@@ -122,6 +124,8 @@ codes! {
     ReplicaUnavailable = "replica_unavailable", 503, Us, Later, "api_error";
     /// Shutting down, starting, or short of journal space.
     NotReady = "not_ready", 503, Us, Later, "api_error";
+    /// The database has been away for longer than the last snapshot may be served.
+    SnapshotExpired = "snapshot_expired", 503, Us, Later, "api_error";
     /// The database cannot be reached.
     StoreUnavailable = "store_unavailable", 503, Us, Later, "api_error";
     /// The engine did not answer in time.

@@ -24,6 +24,16 @@ pub struct Snapshot {
     pub price_book: PriceBook,
 }
 
+/// A snapshot as the controller publishes it: with the time for which it may be served. `ledger::snapshot` signs it, and a
+/// gateway that hears nothing more of the store serves from it until then, and not longer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Issued {
+    /// Never goes back at one controller, also where its wall clock does.
+    pub issued_at: UnixMillis,
+    pub expires_at: UnixMillis,
+    pub snapshot: Snapshot,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tenant {
     pub id: TenantId,

@@ -138,7 +138,7 @@ async fn lost_hash_tiles_and_checkpoints_are_made_again() {
 }
 
 #[tokio::test]
-async fn files_that_contradict_the_signed_root_stop_the_sealer() {
+async fn f18_files_that_contradict_the_signed_root_stop_the_sealer() {
     for path in ["tile/0/000", "tile/0/001.p/44", "tile/entries/000", "tile/entries/001.p/44"] {
         let (_site, result) = after(|site| flip(site, path)).await;
         assert!(result.as_ref().is_err_and(SealFailure::is_fork), "{path}: {result:?}");
@@ -159,7 +159,7 @@ async fn files_that_contradict_the_signed_root_stop_the_sealer() {
 }
 
 #[tokio::test]
-async fn a_database_older_than_the_published_log_stops_the_sealer() {
+async fn f18_a_database_older_than_the_published_log_stops_the_sealer() {
     let (published, result) = after(|_| {}).await;
     result.unwrap();
     let older = Site::start().await;
@@ -193,7 +193,7 @@ async fn of_two_sealers_one_is_fenced_off() {
 }
 
 #[tokio::test]
-async fn another_logs_checkpoint_in_the_store_is_refused() {
+async fn f18_another_logs_checkpoint_in_the_store_is_refused() {
     let site = Site::start().await;
     let key = ledger::key::SigningKey::from_seed(&[9; 32]).unwrap();
     let other = ledger::log::LogSigner::new("log.hoheit.invalid/other/2026h2", key).unwrap();

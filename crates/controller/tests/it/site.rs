@@ -4,7 +4,7 @@ use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use controller::seal::SealerParts;
-use controller::{Controller, ControllerParts, Pepper, Readiness, secret};
+use controller::{Controller, ControllerParts, Issuer, Pepper, Readiness, SNAPSHOT_TTL, secret};
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use ledger::key::SigningKey;
@@ -76,6 +76,8 @@ impl Site {
         let published = Arc::new(Mutex::new(Vec::new()));
         let refuse_publication = Arc::new(Mutex::new(None));
         let signer = Arc::new(log_signer());
+        let issuer = Issuer::new(Arc::new(SigningKey::from_seed(&[5; 32]).unwrap()), SNAPSHOT_TTL);
+        let public = issuer.public();
         let (wall, seen, refusal) = (clock.clone(), published.clone(), refuse_publication.clone());
         let controller = Controller::new(ControllerParts {
             store: store.clone(),
@@ -85,10 +87,12 @@ impl Site {
             site: "test".to_owned(),
             pepper: pepper.clone(),
             admin_token_hash: pepper.hash(&admin),
-            on_publish: Arc::new(move |snapshot| match refusal.lock().unwrap().clone() {
+            issuer,
+            on_publish: Arc::new(move |signed| match refusal.lock().unwrap().clone() {
                 Some(why) => Err(why),
                 None => {
-                    seen.lock().unwrap().push(snapshot);
+                    let issued = ledger::snapshot::open(signed, &public).unwrap();
+                    seen.lock().unwrap().push(Arc::new(issued.snapshot));
                     Ok(())
                 }
             }),

@@ -73,7 +73,7 @@ async fn what_policy_refuses_today_is_not_answered_from_yesterday() {
         name: "closed".to_owned(),
         text: "forbid (principal, action, resource);".to_owned(),
     });
-    world.gateway.publish(next).unwrap();
+    world.gateway.publish(&signed(next, gateway::Clock::now(&gateway::SystemClock::start()))).unwrap();
     let refused = ask(&world, KEY, "internal").await;
     assert_eq!((refused.status, refused.code().as_str()), (403, "policy_refused"));
     let receipts = world.receipts().await;

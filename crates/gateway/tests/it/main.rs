@@ -6,10 +6,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod answers;
+mod away;
 mod clients;
+mod clocks;
 mod disk;
 mod durability;
 mod engines;
+mod forks;
 mod idempotency;
 mod kinds;
 mod money;
@@ -17,6 +20,10 @@ mod paths;
 mod queue;
 mod recovery;
 mod refusals;
+mod repeats;
 mod routing;
+mod shared;
+mod small_disk;
 mod stalls;
+mod switch;
 mod world;

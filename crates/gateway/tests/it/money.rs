@@ -7,7 +7,7 @@ use twin::engine::{Behaviour, ScriptedEngine};
 use types::{Code, MicroEur, Outcome};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_hundred_at_once_never_overshoot_the_last_cents() {
+async fn f19_five_hundred_at_once_never_overshoot_the_last_cents() {
     const BUDGET: MicroEur = MicroEur(20_000);
     let behaviour = Behaviour { prompt_tokens: Some(10), ..Behaviour::tokens(50) };
     let engine = ScriptedEngine::start(behaviour).await.unwrap();

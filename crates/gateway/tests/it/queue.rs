@@ -205,7 +205,7 @@ async fn an_engine_that_is_added_takes_those_who_wait() {
         snapshot.version = 2;
         snapshot.engines[0].slots = 2;
     });
-    world.gateway.publish(more.snapshot).unwrap();
+    world.gateway.publish(&signed(more.snapshot, gateway::Clock::now(&gateway::SystemClock::start()))).unwrap();
     engine.until(|requests| requests.len() == 2).await;
     engine.step(2);
     for call in calls {

@@ -1,8 +1,10 @@
 //! One gateway with its engines, tenants and keys, all on loopback and in a temporary folder.
 
 use crate::disk::GatedDisk;
+use crate::switch::{Away, Switch};
 use bytes::Bytes;
 use gateway::listen::{Lanes, start};
+use gateway::shelf::Shelf;
 use gateway::{Clock, Gateway, Limits, Parts, Strategy, SystemClock};
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -13,6 +15,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use store::tiles::TileFiles;
 use store::{ReceiptFilter, Store};
@@ -30,6 +33,14 @@ pub struct Setup {
     pub routing: Strategy,
     pub journal: journal::Options,
     pub clock: Arc<dyn Clock>,
+    /// The gateway's name; each has a journal of its own.
+    pub name: &'static str,
+    pub sharing: gateway::Sharing,
+    /// Takes the store away from the gateway; the test itself still reads it.
+    pub away: Away,
+    /// Starts from the snapshot that an earlier boot left.
+    pub from_disk: bool,
+    pub journal_folder: Option<&'static str>,
 }
 
 /// How long a test waits for what must happen by itself: far longer than it takes, far shorter than a runner's limit.
@@ -55,6 +66,44 @@ impl Clock for StoppedClock {
 
     fn random(&self, bytes: &mut [u8]) {
         self.0.random(bytes);
+    }
+}
+
+/// The machine's clock, which a test sets.
+pub struct HandClock {
+    clock: SystemClock,
+    wall: AtomicI64,
+    both: AtomicI64,
+}
+
+impl HandClock {
+    pub fn start() -> Self {
+        HandClock { clock: SystemClock::start(), wall: AtomicI64::new(0), both: AtomicI64::new(0) }
+    }
+
+    /// Time goes by.
+    pub fn advance(&self, millis: i64) {
+        self.both.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    /// Somebody sets the wall clock, so far from what is right.
+    pub fn set_wall(&self, millis: i64) {
+        self.wall.store(millis, Ordering::Relaxed);
+    }
+}
+
+impl Clock for HandClock {
+    fn now(&self) -> UnixMillis {
+        let set = self.wall.load(Ordering::Relaxed) + self.both.load(Ordering::Relaxed);
+        UnixMillis(self.clock.now().0 + set)
+    }
+
+    fn monotonic_millis(&self) -> u64 {
+        self.clock.monotonic_millis() + self.both.load(Ordering::Relaxed) as u64
+    }
+
+    fn random(&self, bytes: &mut [u8]) {
+        self.clock.random(bytes);
     }
 }
 
@@ -111,7 +160,44 @@ impl Setup {
             routing: Strategy::default(),
             journal: journal::Options { segment_bytes: 1 << 20, low_water_bytes: 0, ..Default::default() },
             clock: Arc::new(SystemClock::start()),
+            name: "test",
+            sharing: gateway::Sharing::Whole,
+            away: Away::default(),
+            from_disk: false,
+            journal_folder: None,
         }
+    }
+
+    pub fn away(mut self, away: &Away) -> Self {
+        self.away = away.clone();
+        self
+    }
+
+    pub fn from_disk(mut self) -> Self {
+        self.from_disk = true;
+        self
+    }
+
+    pub fn sharing(mut self, sharing: gateway::Sharing) -> Self {
+        self.sharing = sharing;
+        self
+    }
+
+    /// Another gateway over the same store.
+    pub fn named(mut self, name: &'static str) -> Self {
+        self.name = name;
+        self
+    }
+
+    /// Another journal, also under the same name.
+    pub fn journal_in(mut self, folder: &'static str) -> Self {
+        self.journal_folder = Some(folder);
+        self
+    }
+
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
     }
 
     /// Keeps the journal on a disk that the test holds.
@@ -189,24 +275,38 @@ impl Setup {
 
     /// Starts in a folder that an earlier world left.
     pub async fn start_in(self, folder: Arc<tempfile::TempDir>) -> World {
-        let store = Store::open(&format!("sqlite://{}", folder.path().join("db").display())).await.unwrap();
+        let url = format!("sqlite://{}", folder.path().join("db").display());
+        let store = Store::open(&url).await.unwrap();
+        let shelf: Arc<dyn Shelf> = match Arc::strong_count(&self.away) {
+            1 => Arc::new(store.clone()),
+            _ => Arc::new(Switch::new(store.clone(), &url, self.away).await),
+        };
+        let snapshot_file = folder.path().join(format!("snapshot-{}", self.name));
+        let snapshot = match self.from_disk {
+            true => std::fs::read(&snapshot_file).unwrap(),
+            false => signed(self.snapshot, self.clock.now()),
+        };
         let tiles = TileFiles::open(folder.path().join("log")).unwrap();
         let gateway = Gateway::open(Parts {
-            name: "test".to_owned(),
-            journal_dir: journal_dir(&folder),
+            name: self.name.to_owned(),
+            journal_dir: journal_dir(&folder, self.journal_folder.unwrap_or(self.name)),
             journal: self.journal,
-            store: Arc::new(store.clone()),
+            store: shelf,
             tiles,
             receipt_key: Arc::new(SigningKey::from_seed(&[3; 32]).unwrap()),
             pepper: PEPPER,
-            clock: self.clock,
+            clock: self.clock.clone(),
             limits: self.limits,
             routing: self.routing,
-            snapshot: self.snapshot,
+            snapshot,
+            snapshot_key: snapshot_key().public(),
+            snapshot_file: Some(snapshot_file),
+            sharing: self.sharing,
         })
         .await
         .unwrap();
         let shipper = tokio::spawn(gateway::ship(gateway.clone()));
+        let tender = tokio::spawn(gateway::tend(gateway.clone()));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let fallback: gateway::listen::Fallback = Arc::new(|_| {
@@ -214,12 +314,25 @@ impl Setup {
         });
         let lanes = start(gateway.clone(), listener, 1, tokio::runtime::Handle::current(), fallback).unwrap();
         let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new()).build_http();
-        World { folder, store, gateway, shipper, lanes, url, client }
+        World { folder, store, gateway, shipper, tender, lanes, url, client }
     }
 }
 
-fn journal_dir(folder: &tempfile::TempDir) -> PathBuf {
-    let dir = folder.path().join("journal");
+fn snapshot_key() -> SigningKey {
+    SigningKey::from_seed(&[5; 32]).unwrap()
+}
+
+/// How long a test's snapshots may be served.
+pub const SNAPSHOT_TTL_MILLIS: i64 = 3_600_000;
+
+/// A snapshot as a controller issues it.
+pub fn signed(snapshot: Snapshot, now: UnixMillis) -> Vec<u8> {
+    let expires_at = UnixMillis(now.0 + SNAPSHOT_TTL_MILLIS);
+    ledger::snapshot::sign(&Issued { issued_at: now, expires_at, snapshot }, &snapshot_key())
+}
+
+fn journal_dir(folder: &tempfile::TempDir, name: &str) -> PathBuf {
+    let dir = folder.path().join(if name == "test" { "journal" } else { name });
     std::fs::create_dir_all(&dir).unwrap();
     dir
 }
@@ -238,6 +351,7 @@ pub struct World {
     pub store: Store,
     pub gateway: Arc<Gateway>,
     shipper: tokio::task::JoinHandle<()>,
+    tender: tokio::task::JoinHandle<()>,
     lanes: Lanes,
     pub url: String,
     pub client: hyper_util::client::legacy::Client<hyper_util::client::legacy::connect::HttpConnector, Full<Bytes>>,
@@ -348,12 +462,32 @@ impl World {
     /// Stops cleanly.
     pub async fn stop(self) {
         self.gateway.drain();
-        let lanes = self.lanes;
+        let World { lanes, gateway, shipper, tender, store, .. } = self;
         tokio::task::spawn_blocking(move || lanes.stop()).await.unwrap();
-        let gateway = self.gateway.clone();
         tokio::task::spawn_blocking(move || gateway.close_journal()).await.unwrap();
-        self.shipper.await.unwrap();
-        self.store.close().await;
+        shipper.await.unwrap();
+        tender.abort();
+        store.close().await;
+    }
+
+    /// Stops without a store to ship to: what is in the journal stays there.
+    pub async fn abandon(self) {
+        self.gateway.drain();
+        let World { lanes, gateway, shipper, tender, .. } = self;
+        tokio::task::spawn_blocking(move || lanes.stop()).await.unwrap();
+        tokio::task::spawn_blocking(move || gateway.close_journal()).await.unwrap();
+        shipper.abort();
+        tender.abort();
+    }
+
+    /// Dies as it stands: what is not in the journal now never will be.
+    pub async fn crash(self) {
+        let World { lanes, gateway, shipper, tender, store, .. } = self;
+        shipper.abort();
+        tender.abort();
+        tokio::task::spawn_blocking(move || gateway.close_journal()).await.unwrap();
+        tokio::task::spawn_blocking(move || lanes.stop()).await.unwrap();
+        store.close().await;
     }
 }
 

@@ -3,10 +3,11 @@
 //! ```text
 //! DIR/site.json      format version, site, log origin (never change)
 //! DIR/lock           held by the running process
-//! DIR/keys/          receipt.key, log.key, pepper.key: 32 random bytes as hex, 0600
+//! DIR/keys/          receipt.key, log.key, snapshot.key, pepper.key: 32 random bytes as hex, 0600
 //! DIR/admin-token    0600; the operator's bearer token
 //! DIR/hoheit.db      SQLite
 //! DIR/journal/       intents and receipts not yet sealed
+//! DIR/snapshot       the last signed snapshot, for a start without the database
 //! DIR/log/           tiles and checkpoint, as served under /log/
 //! DIR/models/nano/   the model that the project ships, unpacked
 //! ```
@@ -39,6 +40,8 @@ pub struct Folder {
     pub site: SiteFile,
     pub receipt_seed: [u8; 32],
     pub log_seed: [u8; 32],
+    /// Signs the snapshots that the controller gives to gateways.
+    pub snapshot_seed: [u8; 32],
     pub pepper: [u8; 32],
     pub admin_token: String,
     _lock: File,
@@ -69,6 +72,7 @@ impl Folder {
         }
         let key = |name: &str| secret(&dir.join("keys").join(name));
         let (receipt_seed, log_seed, pepper) = (key("receipt.key")?, key("log.key")?, key("pepper.key")?);
+        let snapshot_seed = key("snapshot.key")?;
         let admin_token = admin_token(&dir.join("admin-token"))?;
         let site = match known {
             Some(site) => site,
@@ -78,7 +82,7 @@ impl Folder {
                 site
             }
         };
-        Ok(Folder { dir, site, receipt_seed, log_seed, pepper, admin_token, _lock: lock })
+        Ok(Folder { dir, site, receipt_seed, log_seed, snapshot_seed, pepper, admin_token, _lock: lock })
     }
 }
 

@@ -15,16 +15,17 @@ pub use options::Options;
 
 use anyhow::{Context, Result};
 use controller::seal::SealerParts;
-use controller::{Controller, ControllerParts};
+use controller::{Controller, ControllerParts, Issuer};
 use folder::Folder;
 use gateway::{Clock, Gateway, SystemClock};
 use ledger::key::SigningKey;
 use options::LogFormat;
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use store::Store;
 use store::tiles::TileFiles;
+use store::{Store, StoreError};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tower::ServiceExt;
@@ -34,6 +35,9 @@ const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// After the last request: receipts may take so long to reach the store. What does not is shipped at the next start.
 const SHIP_AT_STOP: Duration = Duration::from_secs(10);
+
+/// One statement; what does not reach the store is done by the next start.
+const GIVE_BACK_AT_STOP: Duration = Duration::from_secs(2);
 
 /// Serves until it is told to stop.
 pub fn run(options: Options) -> Result<()> {
@@ -65,7 +69,8 @@ async fn serve(options: Options, folder: Folder, clock: Arc<SystemClock>) -> Res
         Some(url) => url.clone(),
         None => format!("sqlite://{}", folder.dir.join("hoheit.db").display()),
     };
-    let store = Store::open(&url).await.context("the database cannot be opened")?;
+    let kept = folder.dir.join("snapshot");
+    let (store, away) = open_store(&url, &kept).await?;
     let tiles = TileFiles::open(folder.dir.join("log")).context("the log's folder cannot be opened")?;
     let operator = options.operator.clone().unwrap_or_else(|| folder.site.site.clone());
     let model = match (&options.model, options.no_model) {
@@ -78,21 +83,25 @@ async fn serve(options: Options, folder: Folder, clock: Arc<SystemClock>) -> Res
         Some(path) => Some(tokio::task::spawn_blocking(move || embedded::start(&path)).await??),
     };
     let seeds = first::Seeds { clock: clock.as_ref() };
-    first::seed(&store, &seeds).await?;
-    embedded::register(
-        &store,
-        running.as_ref(),
-        embedded::Site { site: &folder.site.site, operator: &operator, country: options.country },
-        clock.now(),
-        |action, object| seeds.entry(action, object),
-        || seeds.random(),
-    )
-    .await?;
+    if away.is_none() {
+        first::seed(&store, &seeds).await?;
+        embedded::register(
+            &store,
+            running.as_ref(),
+            embedded::Site { site: &folder.site.site, operator: &operator, country: options.country },
+            clock.now(),
+            |action, object| seeds.entry(action, object),
+            || seeds.random(),
+        )
+        .await?;
+    }
 
     let receipt_key = Arc::new(SigningKey::from_seed(&folder.receipt_seed)?);
     let log_signer = ledger::log::LogSigner::new(&folder.site.origin, SigningKey::from_seed(&folder.log_seed)?)?;
+    let snapshot_key = Arc::new(SigningKey::from_seed(&folder.snapshot_seed)?);
+    let issuer = Issuer::new(snapshot_key, Duration::from_secs(options.snapshot_ttl));
     let gateway = Gateway::open(gateway::Parts {
-        name: "gateway-1".to_owned(),
+        name: options.gateway.clone(),
         journal_dir: folder.dir.join("journal"),
         journal: journal::Options { queue_bytes_max: JOURNAL_QUEUE_BYTES_MAX, ..Default::default() },
         store: Arc::new(store.clone()),
@@ -102,10 +111,18 @@ async fn serve(options: Options, folder: Folder, clock: Arc<SystemClock>) -> Res
         clock: clock.clone(),
         limits: gateway::Limits::default(),
         routing: options.routing.into(),
-        snapshot: store.snapshot(&folder.site.site).await?,
+        snapshot: match &away {
+            None => issuer.issue(store.snapshot(&folder.site.site).await?, clock.now()),
+            Some(signed) => signed.clone(),
+        },
+        snapshot_key: issuer.public(),
+        // A file has one process; a database may have several, now or later.
+        sharing: if options.database_url.is_some() { gateway::Sharing::Parts } else { gateway::Sharing::Whole },
+        snapshot_file: Some(kept),
     })
     .await?;
     let shipper = tokio::spawn(gateway::ship(gateway.clone()));
+    let tender = tokio::spawn(gateway::tend(gateway.clone()));
     let sealer = SealerParts {
         store: store.clone(),
         tiles,
@@ -113,8 +130,10 @@ async fn serve(options: Options, folder: Folder, clock: Arc<SystemClock>) -> Res
         progress: Default::default(),
         fault: None,
     };
-    let controller = controller(&folder, &sealer, &receipt_key, &gateway, &clock);
-    controller.publish().await.map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    let controller = controller(&folder, &sealer, &receipt_key, issuer, &gateway, &clock);
+    if away.is_none() {
+        controller.publish().await.map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    }
 
     let (stop, stopped) = watch::channel(false);
     let sealer = tokio::spawn(seal(sealer, gateway.clone(), stopped.clone()));
@@ -142,6 +161,8 @@ async fn serve(options: Options, folder: Folder, clock: Arc<SystemClock>) -> Res
     let closing = gateway.clone();
     tokio::task::spawn_blocking(move || closing.close_journal()).await?;
     shipper.await?;
+    tender.abort();
+    let _in_time = tokio::time::timeout(GIVE_BACK_AT_STOP, gateway.give_back()).await;
     stop.send_replace(true);
     sealer.await?;
     refresher.await?;
@@ -156,6 +177,19 @@ async fn serve(options: Options, folder: Folder, clock: Arc<SystemClock>) -> Res
     Ok(())
 }
 
+/// The site's database. If it is a server that does not answer, and an earlier start left a signed snapshot: that snapshot,
+/// to serve from until the database is back, or until its time is over.
+async fn open_store(url: &str, kept: &Path) -> Result<(Store, Option<Vec<u8>>)> {
+    match Store::open(url).await {
+        Ok(store) => Ok((store, None)),
+        Err(error @ StoreError::Unavailable(_)) if !url.starts_with("sqlite:") && kept.exists() => {
+            tracing::warn!(%error, "the database is away: serving from the snapshot that an earlier start left");
+            Ok((Store::open_later(url)?, Some(std::fs::read(kept)?)))
+        }
+        Err(error) => Err(error).context("the database cannot be opened"),
+    }
+}
+
 /// 10,000 requests may be open at once, each owing a receipt of about 2 KB: 20 MB in the half that is kept for them.
 const JOURNAL_QUEUE_BYTES_MAX: usize = 64 << 20;
 
@@ -163,6 +197,7 @@ fn controller(
     folder: &Folder,
     sealer: &SealerParts,
     receipt_key: &Arc<SigningKey>,
+    issuer: Issuer,
     gateway: &Arc<Gateway>,
     clock: &Arc<SystemClock>,
 ) -> Controller {
@@ -177,9 +212,8 @@ fn controller(
         site: folder.site.site.clone(),
         admin_token_hash: pepper.hash(&folder.admin_token),
         pepper,
-        on_publish: Arc::new(move |snapshot| {
-            publishing.publish(snapshot.as_ref().clone()).map_err(|error| error.to_string())
-        }),
+        issuer,
+        on_publish: Arc::new(move |signed| publishing.publish(signed).map_err(|error| error.to_string())),
         clock: Arc::new(move || wall.now()),
         random: Arc::new(move |bytes| random.random(bytes)),
         ready: Arc::new(move || readiness(&watching)),
@@ -197,6 +231,12 @@ fn readiness(gateway: &Gateway) -> controller::Readiness {
         gateway::Readiness::Forked => {
             controller::Readiness::NotReady("the receipts forked: see the log and the runbook".to_owned())
         }
+        gateway::Readiness::Stale => controller::Readiness::NotReady(
+            "another gateway of this name was started later: give each its own with --gateway".to_owned(),
+        ),
+        gateway::Readiness::Expired => controller::Readiness::NotReady(
+            "the database has been away for longer than the last snapshot may be served".to_owned(),
+        ),
     }
 }
 

@@ -6,6 +6,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use types::Country;
 
+/// A week: longer than that nobody should serve on keys and rules that nobody can change.
+const SNAPSHOT_TTL_MAX: u64 = 7 * 86_400;
+
 /// How logs are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -48,6 +51,13 @@ pub struct Options {
     /// PostgreSQL instead of DIR/hoheit.db: postgres://user@host/database.
     #[arg(long, value_name = "URL", env = "HOHEIT_DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
+    /// This gateway's name, one for each that shares a database: of two with one name the one started later serves.
+    #[arg(long, value_name = "NAME", default_value = "gateway-1")]
+    pub gateway: String,
+    /// For how many seconds requests are served without the database; then all are refused until it is back.
+    #[arg(long, value_name = "SECONDS", default_value_t = controller::SNAPSHOT_TTL.as_secs(),
+        value_parser = clap::value_parser!(u64).range(1..=SNAPSHOT_TTL_MAX))]
+    pub snapshot_ttl: u64,
     /// An OpenTelemetry collector; a span of every request goes to URL/v1/traces (OTLP, JSON over HTTP). Off if left out.
     #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
     pub otlp_endpoint: Option<String>,

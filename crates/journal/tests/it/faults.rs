@@ -53,28 +53,28 @@ fn fails(operation: Operation, fault: Fault, named: &str) -> usize {
 }
 
 #[test]
-fn a_failed_fdatasync_ends_it() {
+fn f13_a_failed_fdatasync_ends_it() {
     // What was written is still in the cache of this disk; on another one it would be gone. Both are right.
     assert_eq!(fails(Operation::SyncData, Fault::Eio, "fdatasync"), 11);
 }
 
 #[test]
-fn an_fdatasync_that_failed_but_has_synced_ends_it_too() {
+fn f13_an_fdatasync_that_failed_but_has_synced_ends_it_too() {
     assert_eq!(fails(Operation::SyncData, Fault::EioMaybe, "fdatasync"), 11);
 }
 
 #[test]
-fn a_failed_write_ends_it() {
+fn f13_a_failed_write_ends_it() {
     assert_eq!(fails(Operation::Write, Fault::Eio, "write"), 10);
 }
 
 #[test]
-fn a_write_that_failed_but_was_done_ends_it() {
+fn f13_a_write_that_failed_but_was_done_ends_it() {
     assert_eq!(fails(Operation::Write, Fault::EioMaybe, "write"), 11);
 }
 
 #[test]
-fn a_full_disk_under_a_segment_that_was_taken_ends_it() {
+fn f13_a_full_disk_under_a_segment_that_was_taken_ends_it() {
     assert_eq!(fails(Operation::Write, Fault::Enospc, "write"), 10);
 }
 
@@ -95,7 +95,7 @@ fn short_writes_are_carried_on() {
 }
 
 #[test]
-fn a_sync_that_fails_while_the_next_segment_is_prepared_ends_it() {
+fn f13_a_sync_that_fails_while_the_next_segment_is_prepared_ends_it() {
     for operation in [Operation::SyncAll, Operation::SyncDir, Operation::Rename] {
         let disk = SimulatedDisk::default();
         let (journal, told) = open_told(&disk);
@@ -108,7 +108,7 @@ fn a_sync_that_fails_while_the_next_segment_is_prepared_ends_it() {
 }
 
 #[test]
-fn a_full_disk_turns_space_off_and_what_waits_is_kept_when_there_is_room_again() {
+fn f13_a_full_disk_turns_space_off_and_what_waits_is_kept_when_there_is_room_again() {
     let disk = SimulatedDisk::default();
     let (journal, told) = open_told(&disk);
     eventually("the next segment is prepared", || disk.files().len() == 2);
@@ -283,7 +283,7 @@ fn a_released_segment_that_cannot_be_removed_is_removed_later() {
 const ABORTING: &str = "HOHEIT_JOURNAL_TEST_ABORTING";
 
 #[test]
-fn by_default_a_failed_disk_aborts_the_process() {
+fn f13_by_default_a_failed_disk_aborts_the_process() {
     if std::env::var_os(ABORTING).is_some() {
         let disk = SimulatedDisk::default();
         let failing = Arc::new(AtomicBool::new(false));
@@ -297,7 +297,7 @@ fn by_default_a_failed_disk_aborts_the_process() {
         panic!("the process goes on");
     }
     let status = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "faults::by_default_a_failed_disk_aborts_the_process"])
+        .args(["--exact", "faults::f13_by_default_a_failed_disk_aborts_the_process"])
         .env(ABORTING, "1")
         .output()
         .unwrap()

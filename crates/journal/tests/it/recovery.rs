@@ -221,3 +221,18 @@ fn starts_that_write_nothing_leave_nothing() {
         assert_eq!(disk.files().len(), 4, "three with records and the one of this start: {:?}", disk.files().keys());
     }
 }
+
+/// Whoever must know which starts are over cannot wait for their records.
+#[test]
+fn a_start_that_wrote_nothing_is_known_all_the_same() {
+    let disk = SimulatedDisk::default();
+    let (journal, _) = Journal::open(Path::new(DIR), boot(1), options_on(disk.clone())).unwrap();
+    append_all(&journal, 1..=3);
+    let disk = disk.crash(|| false);
+    let (_journal, _) = Journal::open(Path::new(DIR), boot(2), options_on(disk.clone())).unwrap();
+    let disk = disk.crash(|| false);
+    let (_, recovered) = Journal::open(Path::new(DIR), boot(3), options_on(disk)).unwrap();
+    assert_eq!(recovered.incarnations().collect::<Vec<_>>(), [boot(1), boot(2)]);
+    assert_eq!(records(&recovered), expected(1, 1..=3));
+    drop(journal);
+}

@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod audited;
+mod idempotency;
+mod leases;
 mod postgres;
 mod receipts;
 mod sealing;
@@ -71,7 +73,7 @@ suite! {
     together::a_snapshot_is_one_moment,
     together::gateways_ship_at_once_without_gaps,
     receipts::shipping_twice_changes_nothing,
-    receipts::another_receipt_for_a_place_is_a_fork,
+    receipts::f18_another_receipt_for_a_place_is_a_fork,
     receipts::a_batch_that_contradicts_itself_is_a_fork,
     receipts::large_batches_keep_their_order,
     receipts::receipts_are_paged_by_tenant,
@@ -81,6 +83,11 @@ suite! {
     sealing::a_seal_covers_exactly_what_is_stored,
     sealing::sealed_through_waits_for_the_checkpoint,
     sealing::a_crash_between_the_steps_leaves_one_log,
+    idempotency::f12_one_of_many_gets_the_key,
+    idempotency::f12_a_key_is_forgotten_after_its_time_and_taken_over_once,
+    leases::f19_what_is_leased_lost_shipped_and_closed_counts_once,
+    leases::f19_gateways_that_ask_at_once_get_no_more_than_there_is,
+    leases::f17_a_newer_boot_of_one_name_fences_the_older_one,
     upgrades::opening_again_keeps_everything,
     upgrades::receipts_of_the_first_version_move_into_runs,
     upgrades::a_newer_schema_is_refused,

@@ -53,7 +53,7 @@ async fn forks(store: &Store, known: &ShippedReceipt, shipped: ShippedReceipt, w
     assert_eq!(store.receipt(innocent.id).await.unwrap(), None, "{why}");
 }
 
-pub async fn another_receipt_for_a_place_is_a_fork(bed: &Bed) {
+pub async fn f18_another_receipt_for_a_place_is_a_fork(bed: &Bed) {
     let store = bed.open().await;
     let known = receipt(1, 1);
     store.ship(&[known.clone(), receipt(1, 2)]).await.unwrap();
