@@ -316,7 +316,7 @@ impl Gateway {
         &self.moving.scopes
     }
 
-    pub(crate) fn joined(&self) -> bool {
+    pub fn joined(&self) -> bool {
         self.joined.load(Ordering::Relaxed)
     }
 

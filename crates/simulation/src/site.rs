@@ -161,7 +161,8 @@ impl Site {
         loop {
             tokio::time::sleep(Duration::from_millis(10)).await;
             self.status().forked |= gateway.readiness() == gateway::Readiness::Forked && !self.status().ended;
-            if self.status().settle && gateway.open_requests() == 0 {
+            // What earlier boots left is shipped behind the start, and counts too.
+            if self.status().settle && gateway.open_requests() == 0 && gateway.joined() {
                 gateway.wait_shipped().await;
                 self.status().settled = true;
             }

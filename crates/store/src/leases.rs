@@ -125,7 +125,7 @@ impl Store {
         for asked in asks {
             grants.push(answer(&mut session, inc, asked, sharing).await?);
         }
-        session.commit().await.map_err(StoreError::from)?;
+        session.commit().await?;
         Ok(grants)
     }
 

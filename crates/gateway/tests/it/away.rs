@@ -101,7 +101,7 @@ async fn f16_a_start_without_the_store_serves_from_the_snapshot_on_the_disk_and_
     assert_eq!(other(&world).await.status, 200);
     world.abandon().await;
 
-    let world = setup().from_disk().start_in(folder).await;
+    let world = setup().on_a_disk().start_in(folder).await;
     assert_eq!(world.chat(json!({})).await.status, 200);
     // The boot before holds a lease that nobody can close now: nothing of the budget is certain.
     let refused = other(&world).await;

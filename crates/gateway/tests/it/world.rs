@@ -39,7 +39,7 @@ pub struct Setup {
     /// Takes the store away from the gateway; the test itself still reads it.
     pub away: Away,
     /// Starts from the snapshot that an earlier boot left.
-    pub from_disk: bool,
+    pub on_a_disk: bool,
     pub journal_folder: Option<&'static str>,
 }
 
@@ -163,7 +163,7 @@ impl Setup {
             name: "test",
             sharing: gateway::Sharing::Whole,
             away: Away::default(),
-            from_disk: false,
+            on_a_disk: false,
             journal_folder: None,
         }
     }
@@ -173,8 +173,8 @@ impl Setup {
         self
     }
 
-    pub fn from_disk(mut self) -> Self {
-        self.from_disk = true;
+    pub fn on_a_disk(mut self) -> Self {
+        self.on_a_disk = true;
         self
     }
 
@@ -282,7 +282,7 @@ impl Setup {
             _ => Arc::new(Switch::new(store.clone(), &url, self.away).await),
         };
         let snapshot_file = folder.path().join(format!("snapshot-{}", self.name));
-        let snapshot = match self.from_disk {
+        let snapshot = match self.on_a_disk {
             true => std::fs::read(&snapshot_file).unwrap(),
             false => signed(self.snapshot, self.clock.now()),
         };

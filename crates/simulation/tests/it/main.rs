@@ -31,7 +31,7 @@ fn part(number: u64) {
     // A run in which nothing goes wrong, or nothing goes well, shows nothing.
     assert!(sum.crashes > SEEDS_A_PART && sum.faults > 10 * SEEDS_A_PART, "{sum:?}");
     assert!(sum.marked > SEEDS_A_PART, "no watermark counted in a crash: {sum:?}");
-    assert!(sum.completed > sum.requests / 4 && sum.unresolved > SEEDS_A_PART && sum.refused > SEEDS_A_PART, "{sum:?}");
+    assert!(sum.completed > sum.requests / 5 && sum.unresolved > SEEDS_A_PART && sum.refused > SEEDS_A_PART, "{sum:?}");
 }
 
 #[test]
