@@ -67,7 +67,7 @@ impl Default for Options {
 }
 
 /// What things cost, in quarters of a token of prefill. The defaults were tried on four loads of one trace and on traffic made
-/// up to be unlike it (`docs/routing.md`); nothing turns on their exact values, halves and doubles do nearly as well.
+/// up to be unlike it (`docs/routing.md`); their halves and doubles were tried only in part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Weights {
     /// A token that the replica would have to read. Four, since it costs more than the time of this request: all who
