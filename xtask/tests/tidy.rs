@@ -402,3 +402,33 @@ fn logs_are_fixed_sentences_with_registered_fields() {
     let gone: Vec<_> = registered.iter().filter(|name| !used.contains(**name)).collect();
     assert!(gone.is_empty(), "docs/logs.md explains fields that nothing logs: {gone:?}");
 }
+
+#[test]
+fn every_failure_has_a_test_of_its_number_and_the_page_names_each() {
+    let page = read(&root().join("docs/failures.md"));
+    let mut tests: BTreeSet<String> = BTreeSet::new();
+    for path in files("crates", ".rs") {
+        let source = read(&path);
+        let names = source.match_indices("fn f").filter_map(|(at, _)| source[at + 3..].split('(').next());
+        let numbered = |name: &&str| {
+            let bytes = name.as_bytes();
+            bytes.len() > 4 && bytes[1].is_ascii_digit() && bytes[2].is_ascii_digit() && bytes[3] == b'_'
+        };
+        tests.extend(names.filter(numbered).map(str::to_owned));
+    }
+    for number in 1..=21 {
+        let begin = format!("f{number:02}_");
+        let shown = tests.iter().any(|name| name.starts_with(&begin));
+        assert!(shown, "no test is called {begin}…: what shows failure {number} of docs/failures.md?");
+        assert!(page.contains(&format!("\n| {number} | ")), "docs/failures.md has no row {number}");
+    }
+    let named: BTreeSet<String> = page
+        .split('`')
+        .filter(|word| word.starts_with('f') && word.len() > 4 && word.as_bytes()[3] == b'_')
+        .map(str::to_owned)
+        .collect();
+    let gone: Vec<_> = named.difference(&tests).collect();
+    assert!(gone.is_empty(), "docs/failures.md names tests that are not there: {gone:?}");
+    let unnamed: Vec<_> = tests.difference(&named).collect();
+    assert!(unnamed.is_empty(), "docs/failures.md does not name {unnamed:?}");
+}

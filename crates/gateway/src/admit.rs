@@ -138,6 +138,9 @@ async fn judge(
         gateway.metrics.refused_by(obligation.policy.as_ref().map_or(&[], |(_, rules)| rules));
         return Err(policy_refusal(&verdict, obligation.class, &fields.model, &key.project.country).into());
     }
+    if let Some(refusal) = gateway.quarantine.held(obligation) {
+        return Err(refusal.into());
+    }
     // Behind the verdict: what policy refuses today is not answered from yesterday.
     let idempotency = match idempotency_key {
         None => None,

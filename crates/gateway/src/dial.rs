@@ -12,6 +12,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tower::Service;
@@ -24,9 +25,15 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Line for T {}
 /// A connection that somebody else is making.
 pub type Dialling = Pin<Box<dyn Future<Output = io::Result<Box<dyn Line>>> + Send>>;
 
-/// Makes connections to engines.
+/// Makes connections to engines, each within the connect timeout: name, TCP and TLS together.
 #[derive(Clone)]
-pub enum Dial {
+pub struct Dial {
+    how: How,
+    timeout: Duration,
+}
+
+#[derive(Clone)]
+enum How {
     Tcp(HttpsConnector<HttpConnector>),
     Given(Arc<dyn Fn(Uri) -> Dialling + Send + Sync>),
 }
@@ -36,13 +43,17 @@ impl Dial {
         let mut http = HttpConnector::new();
         http.set_nodelay(true);
         http.enforce_http(false);
-        http.set_connect_timeout(Some(limits.connect_timeout));
         let https = hyper_rustls::HttpsConnectorBuilder::new()
             .with_webpki_roots()
             .https_or_http()
             .enable_http1()
             .wrap_connector(http);
-        Dial::Tcp(https)
+        Dial { how: How::Tcp(https), timeout: limits.connect_timeout }
+    }
+
+    /// However the embedding program says.
+    pub fn given(limits: &Limits, dial: Arc<dyn Fn(Uri) -> Dialling + Send + Sync>) -> Self {
+        Dial { how: How::Given(dial), timeout: limits.connect_timeout }
     }
 }
 
@@ -52,21 +63,22 @@ impl Service<Uri> for Dial {
     type Future = Pin<Box<dyn Future<Output = Result<Wire, Self::Error>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        match self {
-            Dial::Tcp(connector) => connector.poll_ready(cx),
-            Dial::Given(_) => Poll::Ready(Ok(())),
+        match &mut self.how {
+            How::Tcp(connector) => connector.poll_ready(cx),
+            How::Given(_) => Poll::Ready(Ok(())),
         }
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        match self {
-            Dial::Tcp(connector) => {
+        let timeout = self.timeout;
+        match &mut self.how {
+            How::Tcp(connector) => {
                 let connecting = connector.call(uri);
-                Box::pin(async move { Ok(Wire::Tcp(connecting.await?)) })
+                Box::pin(async move { Ok(Wire::Tcp(tokio::time::timeout(timeout, connecting).await??)) })
             }
-            Dial::Given(dial) => {
+            How::Given(dial) => {
                 let dialling = dial(uri);
-                Box::pin(async move { Ok(Wire::Given(TokioIo::new(dialling.await?))) })
+                Box::pin(async move { Ok(Wire::Given(TokioIo::new(tokio::time::timeout(timeout, dialling).await??))) })
             }
         }
     }

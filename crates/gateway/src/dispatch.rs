@@ -6,11 +6,11 @@
 use crate::body::BodyError;
 use crate::dial::Dial;
 use crate::limits::Limits;
-use crate::link::{Link, LinkBody};
+use crate::link::{Link, LinkBody, LinkError};
 use crate::meter::Report as UsageReport;
 use crate::pool::Pool;
 use crate::refusal::Refusal;
-use crate::route::Routed;
+use crate::route::{self, Routed};
 use crate::trace::TRACEPARENT;
 use crate::upstream::Upstream;
 use bytes::{Bytes, BytesMut};
@@ -21,10 +21,10 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tower::{Service, ServiceExt};
-use types::Code;
+use types::{Code, Usage};
 
-/// What `Retry-After` of an engine is capped to, before it is passed on.
-const RETRY_AFTER_SECONDS_MAX: u64 = 300;
+/// What `Retry-After` of an engine is capped to, before it is passed on and before its replica is left alone.
+const RETRY_AFTER_SECONDS_MAX: u64 = routing::breaker::REST_MILLIS_MAX / 1_000;
 
 /// How much of an engine's own error text a client gets.
 const ENGINE_MESSAGE_BYTES_MAX: usize = 1_000;
@@ -63,11 +63,28 @@ pub struct Failure {
     /// The engine's status, where it says that this gateway and the engine are not set up for each other: an
     /// operator's matter.
     pub misfit: Option<u16>,
+    /// It is full, and said for how long.
+    pub rest_seconds: Option<u64>,
+    /// The engine broke while it had this request: its connection was lost, or it failed by its own word (500, 502).
+    pub breaks: bool,
+    /// What it says it has spent so far.
+    pub spent: Option<Usage>,
 }
 
 impl Failure {
     pub fn engine(code: Code, message: &str) -> Self {
-        Failure { refusal: Refusal::new(code, message), report: routing::Report::Failure, retry: true, misfit: None }
+        let (refusal, report) = (Refusal::new(code, message), routing::Report::Failure);
+        Failure { refusal, report, retry: true, misfit: None, rest_seconds: None, breaks: false, spent: None }
+    }
+
+    /// The connection was lost with the request on it.
+    pub fn broken(code: Code, message: &str) -> Self {
+        Failure { breaks: true, ..Failure::engine(code, message) }
+    }
+
+    /// Nothing that speaks against the replica, and nothing that another would do better.
+    fn final_word(refusal: Refusal, report: routing::Report) -> Self {
+        Failure { refusal, report, retry: false, ..Failure::engine(Code::EngineFailed, "") }
     }
 
     /// The time for the whole answer is over: another attempt could only keep the client waiting.
@@ -85,6 +102,17 @@ impl Failure {
             _ => Failure::engine(Code::EngineFailed, "the engine's stream is not what the OpenAI API describes"),
         }
     }
+}
+
+/// Why there is no head of an answer.
+#[derive(Debug, thiserror::Error)]
+enum Unanswered {
+    /// No connection came about.
+    #[error("no connection: {0}")]
+    Unreachable(BodyError),
+    /// The connection was lost with the request on it.
+    #[error("lost: {0}")]
+    Lost(LinkError),
 }
 
 impl EngineClient {
@@ -109,13 +137,13 @@ impl EngineClient {
     }
 
     /// Sends the request over a connection that waits, or over a new one.
-    async fn ask(&self, routed: &Routed) -> Result<Response<LinkBody>, BodyError> {
+    async fn ask(&self, routed: &Routed) -> Result<Response<LinkBody>, Unanswered> {
         let key = routed.replica.pool_key;
         loop {
             let (mut link, waited) = match self.pool.take(key) {
                 Some(link) => (link, true),
                 // Boxed, as is the opening of a stream: every request's future has the room for them.
-                None => (Box::pin(self.connect(routed)).await?, false),
+                None => (Box::pin(self.connect(routed)).await.map_err(Unanswered::Unreachable)?, false),
             };
             match link.send(request(routed)).await {
                 Ok(response) => {
@@ -124,7 +152,7 @@ impl EngineClient {
                 }
                 // It closed while it waited: the engine has seen nothing, so this is no attempt.
                 Err(error) if waited && error.is_before_anything() => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(Unanswered::Lost(error)),
             }
         }
     }
@@ -138,7 +166,10 @@ impl EngineClient {
     async fn exchange(&self, routed: &Routed, stream: bool, limits: &Limits) -> Result<Answer, Failure> {
         let response = self.ask(routed).await.map_err(|error| {
             tracing::debug!(%error, "an engine could not be reached");
-            Failure::engine(Code::ReplicaUnavailable, "the engine cannot be reached: try again")
+            // Before the connection stood, nothing of the request can have harmed anybody.
+            let breaks = matches!(error, Unanswered::Lost(_));
+            let message = "the engine cannot be reached: try again";
+            Failure { breaks, ..Failure::engine(Code::ReplicaUnavailable, message) }
         })?;
         if response.status() != StatusCode::OK {
             return Err(rejection(response).await);
@@ -187,7 +218,7 @@ async fn collect(mut body: LinkBody, limit: usize) -> Result<Bytes, Failure> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame =
-            frame.map_err(|_| Failure::engine(Code::EngineFailed, "the engine broke off its answer: try again"))?;
+            frame.map_err(|_| Failure::broken(Code::EngineFailed, "the engine broke off its answer: try again"))?;
         if let Some(data) = frame.data_ref() {
             if whole.len() + data.len() > limit {
                 return Err(Failure::engine(Code::EngineFailed, "the engine's answer is larger than the limit"));
@@ -301,13 +332,13 @@ fn rejected(status: u16, retry_after: Option<u64>, told: EngineError) -> Failure
                 engine_code: told.code(),
                 ..Refusal::new(Code::InvalidRequest, message)
             };
-            Failure { refusal, report, retry: false, misfit: None }
+            Failure::final_word(refusal, report)
         }
         (_, 405 | 501) => {
             let message = "this model does not do what this path asks for (an embedding of a chat model, or a chat \
                            with an embedding model): name another model of /v1/models";
             let refusal = Refusal::new(Code::InvalidRequest, message).param("model");
-            Failure { refusal, report, retry: false, misfit: None }
+            Failure::final_word(refusal, report)
         }
         (routing::Report::Failure, 401) | (routing::Report::Neutral, _) => {
             let message =
@@ -316,16 +347,15 @@ fn rejected(status: u16, retry_after: Option<u64>, told: EngineError) -> Failure
             Failure { retry, report, misfit: Some(status), ..Failure::engine(Code::EngineFailed, &message) }
         }
         (routing::Report::Failure | routing::Report::Success, _) => {
-            Failure::engine(Code::EngineFailed, "the engine failed: try again")
+            let breaks = matches!(status, 500 | 502);
+            Failure { breaks, ..Failure::engine(Code::EngineFailed, "the engine failed: try again") }
         }
     }
 }
 
 fn full(retry_after: Option<u64>) -> Failure {
-    let refusal =
-        Refusal::new(Code::EngineOverloaded, "every engine that may serve this request is full: try again later")
-            .retry_after(retry_after.unwrap_or(1));
-    Failure { refusal, report: routing::Report::Full, retry: true, misfit: None }
+    let (refusal, report) = (route::full(retry_after.unwrap_or(1)), routing::Report::Full);
+    Failure { rest_seconds: retry_after, report, refusal, ..Failure::engine(Code::EngineOverloaded, "") }
 }
 
 #[cfg(test)]

@@ -70,7 +70,11 @@ impl Fields {
     fn force_usage(&self, kind: EngineKind, cuts: &mut Cuts) {
         let running = match kind {
             EngineKind::Vllm | EngineKind::Sglang | EngineKind::Embedded => true,
-            EngineKind::Openai => false,
+            EngineKind::Openai
+            | EngineKind::LlamaServer
+            | EngineKind::Nim
+            | EngineKind::TrtLlm
+            | EngineKind::Dynamo => false,
         };
         let fresh = match running {
             true => r#"{"include_usage":true,"continuous_usage_stats":true}"#,

@@ -6,6 +6,7 @@ use crate::idempotency::Idempotency;
 use crate::lease::{self, Elders};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::quarantine::Quarantine;
 use crate::queue::Queues;
 use crate::receipt::Chains;
 use crate::recover::{self, RecoverError};
@@ -82,6 +83,8 @@ pub struct Gateway {
     pub(crate) traces: OnceLock<mpsc::Sender<Ended>>,
     pub(crate) idempotency: Arc<Idempotency>,
     pub(crate) bodies: Arc<Bodies>,
+    /// Requests that broke engines.
+    pub(crate) quarantine: Quarantine,
     retries: Mutex<RetryBudget>,
     /// Requests without a receipt yet.
     open: AtomicUsize,
@@ -197,6 +200,7 @@ impl Gateway {
             idempotency: Idempotency::new(&parts.limits),
             bodies: Bodies::new(parts.limits.bodies_bytes_max),
             open: AtomicUsize::new(0),
+            quarantine: Quarantine::default(),
             retries: Mutex::new(RetryBudget::new(monotonic)),
             clock: parts.clock,
             limits: parts.limits,

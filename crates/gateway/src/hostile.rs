@@ -241,7 +241,7 @@ mod tests {
         }
 
         #[test]
-        fn a_stream_is_split_the_same_however_it_arrives(lines in vec(prop_oneof![members(), select(vec!["[DONE]".to_owned(), String::new()])], 0..6),
+        fn f11_a_stream_is_split_the_same_however_it_arrives(lines in vec(prop_oneof![members(), select(vec!["[DONE]".to_owned(), String::new()])], 0..6),
             ends in vec(select(vec!["\n\n", "\r\n\r\n", "\r\r", "\n", "\r\n: ping\n\n"]), 6), cuts in vec(0..600usize, 0..9)) {
             let text: String = lines.iter().zip(ends).map(|(line, end)| format!("data: {line}{end}")).collect();
             stream(text.as_bytes(), &cuts);

@@ -20,6 +20,7 @@
 
 mod admit;
 mod allowance;
+mod attempt;
 mod bodies;
 mod body;
 mod catalogue;
@@ -43,9 +44,11 @@ pub mod listen;
 mod meter;
 mod metrics;
 mod once;
+mod pad;
 pub mod paths;
 mod pipeline;
 mod pool;
+mod quarantine;
 mod queue;
 mod receipt;
 mod receipts;

@@ -2,6 +2,7 @@
 //! laptop and a site alike.
 
 use std::time::Duration;
+use types::DataClass;
 
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -18,6 +19,11 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// From the last header byte to the last body byte: 32 MiB at 10 Mbit/s take 27 s.
     pub body_timeout: Duration,
+    /// Behind a grace, a body arrives at least so fast, counted from its beginning: a modem does five times that. Who dribbles
+    /// below it holds a place for the grace, not for the whole body timeout.
+    pub body_bytes_per_second_min: u64,
+    /// Until the rate counts: a lost packet or two, and a hand-over between two cells.
+    pub body_grace: Duration,
     /// A client that takes nothing of its answer for so long has left without a word: a train's tunnel is half of it.
     pub write_stall_timeout: Duration,
     /// To the engine: a machine in the same hall answers within a round trip; 2 s is a lost SYN and its repeat.
@@ -53,6 +59,8 @@ pub struct Limits {
     pub idempotency_bytes_max: usize,
     /// What one answer may take of it.
     pub idempotency_answer_bytes_max: usize,
+    /// Streams of data of this class and above are padded against length analysis; none: no stream is.
+    pub pad_from: Option<DataClass>,
     /// After SIGTERM: requests may end by themselves for so long, then they are cut.
     pub drain_timeout: Duration,
 }
@@ -66,6 +74,8 @@ impl Default for Limits {
             headers_max: 100,
             header_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(60),
+            body_bytes_per_second_min: 1 << 10,
+            body_grace: Duration::from_secs(10),
             write_stall_timeout: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(2),
             queue_wait_max: Duration::from_secs(30),
@@ -82,6 +92,7 @@ impl Default for Limits {
             idempotency_ttl: Duration::from_secs(86_400),
             idempotency_bytes_max: 64 << 20,
             idempotency_answer_bytes_max: 1 << 20,
+            pad_from: Some(DataClass::Confidential),
             drain_timeout: Duration::from_secs(25),
         }
     }

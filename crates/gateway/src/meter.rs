@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_engines_claim() {
+    fn f05_what_engines_claim() {
         let check = |seen: u64, reports: &[(u64, u64)], finished: bool, expect: (u64, u64, UsageSource)| {
             let mut meter = Meter::new(100, 50);
             meter.saw_output(seen);

@@ -10,7 +10,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
-use types::{Code, Outcome, ReceiptClaims, Snapshot};
+use types::{Code, Outcome, ReceiptClaims, Snapshot, Usage};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabel {
@@ -67,6 +67,8 @@ pub struct Metrics {
     tokens: (Family<KindLabel, Counter>, [Counter; 3]),
     routed_tokens: (Family<PrefixLabel, Counter>, [Counter; 2]),
     pub engine_attempts: Counter,
+    attempts_wasted: Counter,
+    tokens_wasted: (Family<KindLabel, Counter>, [Counter; 2]),
     engine_misfits: (Family<StatusLabel, Counter>, [Counter; MISFITS.len()]),
     pub usage_implausible: Counter,
     pub shipped: Counter,
@@ -93,6 +95,8 @@ impl Default for Metrics {
             tokens: resolve(["input", "cached_input", "output"].map(|kind| KindLabel { kind })),
             routed_tokens: resolve(["held", "new"].map(|prefix| PrefixLabel { prefix })),
             engine_attempts: Counter::default(),
+            attempts_wasted: Counter::default(),
+            tokens_wasted: resolve(["input", "output"].map(|kind| KindLabel { kind })),
             engine_misfits: resolve(MISFITS.map(|status| StatusLabel { status })),
             usage_implausible: Counter::default(),
             shipped: Counter::default(),
@@ -118,6 +122,16 @@ impl Metrics {
             self.routed_tokens.0.clone(),
         );
         registry.register("hoheit_engine_attempts", "Requests sent to engines", self.engine_attempts.clone());
+        registry.register(
+            "hoheit_attempts_wasted",
+            "Requests sent to engines that gave no answer",
+            self.attempts_wasted.clone(),
+        );
+        registry.register(
+            "hoheit_tokens_wasted",
+            "Tokens that engines say they spent on attempts without an answer: the operator's cost",
+            self.tokens_wasted.0.clone(),
+        );
         registry.register(
             "hoheit_engine_misfits",
             "Answers of engines that turn this gateway away (credential, model name, path), by status",
@@ -168,6 +182,16 @@ impl Metrics {
         let [counted_held, counted_new] = &self.routed_tokens.1;
         counted_held.inc_by(held);
         counted_new.inc_by(all.saturating_sub(held));
+    }
+
+    /// An attempt gave no answer. `spent` is what its engine said of it, if anything.
+    pub(crate) fn attempt_wasted(&self, spent: Option<Usage>) {
+        self.attempts_wasted.inc();
+        if let Some(spent) = spent {
+            let [input, output] = &self.tokens_wasted.1;
+            input.inc_by(spent.input);
+            output.inc_by(spent.output);
+        }
     }
 
     /// An error was answered.

@@ -5,6 +5,7 @@
 //! Each stage consumes the witness of the one before. This file only joins them; what a stage decides stands in its own.
 
 use crate::admit::{Rest, Turned, admit};
+use crate::attempt;
 use crate::body::{Outgoing, full};
 use crate::catalogue;
 use crate::dispatch::{Answer, EngineClient, Whole};
@@ -122,8 +123,12 @@ async fn infer(gateway: &Arc<Gateway>, client: &EngineClient, received: Received
         match client.send(&routed, admitted.fields().stream, &gateway.limits).await {
             // Of a whole answer nothing leaves before its receipt is durable, and the journal keeps its order: whatever is
             // behind the intent is durable only when the intent is.
-            Ok(Answer::Whole(whole)) => return deliver(admitted.into_rest(), routed.in_flight, whole).await,
+            Ok(Answer::Whole(whole)) => {
+                attempt::answered(&admitted, &routed, attempts.sent());
+                return deliver(admitted.into_rest(), routed.in_flight, whole).await;
+            }
             Ok(Answer::Stream(upstream)) => {
+                attempt::answered(&admitted, &routed, attempts.sent());
                 if intent.await.is_err() {
                     let Rest { obligation, rates, .. } = admitted.into_rest();
                     return ended(obligation, End::failed(Code::Internal), &journal_failed(), rates).await;
@@ -132,15 +137,13 @@ async fn infer(gateway: &Arc<Gateway>, client: &EngineClient, received: Received
                 in_flight.first_token();
                 return stream(admitted.into_rest(), in_flight, *upstream);
             }
-            Err(failure) => {
-                let now = gateway.clock.monotonic_millis();
-                routed.in_flight.report(failure.report, now);
-                if !failure.retry {
+            Err(failure) => match attempt::failed(&mut admitted, routed, attempts.sent(), failure) {
+                attempt::Next::Again(refusal) => attempts.last = Some(refusal),
+                attempt::Next::Enough(refusal) => {
                     let Rest { obligation, rates, .. } = admitted.into_rest();
-                    return ended(obligation, End::failed(failure.refusal.code), &failure.refusal, rates).await;
+                    return ended(obligation, End::failed(refusal.code), &refusal, rates).await;
                 }
-                attempts.last = Some(failure.refusal);
-            }
+            },
         }
     }
 }
@@ -149,6 +152,7 @@ async fn infer(gateway: &Arc<Gateway>, client: &EngineClient, received: Received
 async fn deliver(rest: Rest, in_flight: InFlight, whole: Whole) -> Response<Outgoing> {
     let Rest { mut obligation, rates, idempotency, .. } = rest;
     in_flight.report(routing::Report::Success, obligation.gateway().clock.monotonic_millis());
+    obligation.gateway().quarantine.forget(&obligation);
     obligation.meter.saw_output(whole.pieces);
     if let Some(usage) = whole.usage {
         obligation.meter.report(usage);
@@ -179,10 +183,11 @@ fn stream(rest: Rest, in_flight: InFlight, upstream: Upstream) -> Response<Outgo
     let id = obligation.id;
     let shown = UsageShown { at_end: fields.include_usage, running: fields.include_usage && fields.continuous_usage };
     let relay = Relay::new(upstream, obligation, in_flight, shown, idempotency);
+    let caching = if relay.pads() { "no-store, no-transform" } else { "no-store" };
     let mut response = Response::new(Outgoing::Relay(Box::new(relay)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
     receipt_headers(headers, id);
     rate_headers(headers, rates);
     response

@@ -7,7 +7,7 @@
 use crate::bodies::Share;
 use crate::fields::{Fields, Operation};
 use crate::gateway::Gateway;
-use crate::limits::IDEMPOTENCY_KEY_BYTES_MAX;
+use crate::limits::{IDEMPOTENCY_KEY_BYTES_MAX, Limits};
 use crate::receipt::Obligation;
 use crate::refusal::Refusal;
 use crate::scope::RateView;
@@ -18,6 +18,8 @@ use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use routing::fair::Class;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 use types::{Code, DataClass, KeyId};
 
 /// The header that raises the data class of one request.
@@ -121,11 +123,7 @@ async fn read(
     if declared.is_some_and(|length| length > limit as u64) {
         return Err(too_large(limit));
     }
-    let arrival = collect(body, limit, gateway.bodies.share());
-    let body = tokio::time::timeout(gateway.limits.body_timeout, arrival).await.map_err(|_| {
-        let seconds = gateway.limits.body_timeout.as_secs();
-        Refusal::new(Code::RequestTimeout, format!("the body did not arrive within {seconds} s: send it again"))
-    })??;
+    let body = collect(body, &gateway.limits, gateway.bodies.share()).await?;
     obligation.request_commitment =
         aws_lc_rs::hmac::sign(&obligation.key.commitment_key, &body.bytes).as_ref().try_into().ok();
     let mut fields = Fields::parse(operation, &body.bytes)?;
@@ -171,17 +169,35 @@ fn too_large(limit: usize) -> Refusal {
     Refusal::new(Code::BodyTooLarge, format!("the body may have at most {limit} bytes: send less at once"))
 }
 
+/// When so much of a body must have come, at the latest.
+fn due(limits: &Limits, begun: Instant, bytes: usize) -> Instant {
+    let millis = (bytes as u64).saturating_mul(1_000) / limits.body_bytes_per_second_min.max(1);
+    let earned = limits.body_grace.saturating_add(Duration::from_millis(millis));
+    begun + earned.min(limits.body_timeout)
+}
+
+fn too_slow(limits: &Limits) -> Refusal {
+    let (rate, seconds) = (limits.body_bytes_per_second_min, limits.body_timeout.as_secs());
+    let message =
+        format!("the body came with less than {rate} bytes a second, or not within {seconds} s: send it again");
+    Refusal::new(Code::RequestTimeout, message)
+}
+
 async fn collect(
     mut body: impl http_body::Body<Data = Bytes, Error: Into<crate::body::BodyError>> + Unpin,
-    limit: usize,
+    limits: &Limits,
     mut share: Share,
 ) -> Result<Held, Refusal> {
+    let (limit, begun) = (limits.body_bytes_max, Instant::now());
     let mut first: Option<Bytes> = None;
     let mut more = BytesMut::new();
-    while let Some(frame) = body.frame().await {
+    // Known to be at its end, a body is not asked once more.
+    while !body.is_end_stream() {
+        let so_far = first.as_ref().map_or(0, Bytes::len).max(more.len());
+        let arrived = tokio::time::timeout_at(due(limits, begun, so_far), body.frame());
+        let Some(frame) = arrived.await.map_err(|_| too_slow(limits))? else { break };
         let frame = frame.map_err(|_| Refusal::new(Code::InvalidRequest, "the body broke off: send it again"))?;
         let Ok(data) = frame.into_data() else { continue };
-        let so_far = first.as_ref().map_or(0, Bytes::len).max(more.len());
         if so_far + data.len() > limit {
             return Err(too_large(limit));
         }
@@ -225,7 +241,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_body_limit_is_exact() {
+    async fn f10_the_body_limit_is_exact() {
         let body = |chunks: &[&'static str]| {
             let frames: Vec<_> = chunks
                 .iter()
@@ -234,8 +250,9 @@ mod tests {
             http_body_util::StreamBody::new(Chunks(frames.into_iter()))
         };
         let bodies = crate::bodies::Bodies::new(8);
+        let limited = |limit| Limits { body_bytes_max: limit, ..Limits::default() };
         let read = async |chunks: &[&'static str], limit| {
-            let held = collect(body(chunks), limit, bodies.share()).await;
+            let held = collect(body(chunks), &limited(limit), bodies.share()).await;
             held.map(|held| held.bytes).map_err(|refusal| refusal.code)
         };
         assert_eq!(read(&["ab", "cd", "e"], 5).await.unwrap(), "abcde");
@@ -243,7 +260,7 @@ mod tests {
         assert_eq!(read(&["ab", "cd", "ef"], 5).await, Err(Code::BodyTooLarge));
         assert_eq!(read(&["abcdef"], 5).await, Err(Code::BodyTooLarge));
         // All bodies together: held while the body is, and not longer.
-        let held = collect(body(&["abcd"]), 5, bodies.share()).await.map_err(|_| ()).unwrap();
+        let held = collect(body(&["abcd"]), &limited(5), bodies.share()).await.map_err(|_| ()).unwrap();
         assert_eq!(read(&["ab", "cd", "e"], 5).await, Err(Code::NotReady));
         assert_eq!(read(&["ab", "cd"], 5).await.unwrap(), "abcd");
         drop(held);

@@ -11,6 +11,7 @@ use crate::body::BodyError;
 use crate::chunk::{Chunk, carries_output, member_range, place_of};
 use crate::idempotency::{Answer, Guard, Handover};
 use crate::meter::Report as UsageReport;
+use crate::pad::Padding;
 use crate::receipt::{End, Obligation};
 use crate::refusal::Refusal;
 use crate::replica::InFlight;
@@ -43,6 +44,8 @@ pub struct Relay {
     usage_shown: UsageShown,
     watermark: Watermarks,
     pace: Pace,
+    /// Only for data of a class that is padded.
+    padding: Option<Padding>,
     /// Kept for a replay under an idempotency key, while it is small enough.
     replay: Option<(Guard, Option<BytesMut>)>,
 }
@@ -88,6 +91,7 @@ impl Relay {
         if let Some(notes) = &mut obligation.trace {
             notes.first_token_at = Some(now);
         }
+        let padding = gateway.limits.pad_from.filter(|from| obligation.class >= *from).map(|_| Padding::new());
         let pace = Pace::new(&gateway.metrics.token);
         let limits = &gateway.limits;
         let watermark = Watermarks {
@@ -98,7 +102,12 @@ impl Relay {
         };
         let replay = replay.map(|guard| (guard, Some(BytesMut::new())));
         let state = State::Streaming(Box::new(Streaming { upstream, obligation, in_flight }));
-        Relay { state, usage_shown, watermark, pace, replay }
+        Relay { state, usage_shown, watermark, pace, padding, replay }
+    }
+
+    /// Whether its frames are padded: then nobody on the way may compress them.
+    pub fn pads(&self) -> bool {
+        self.padding.is_some()
     }
 
     pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -152,6 +161,9 @@ impl Relay {
                 Poll::Pending => break None,
             }
         };
+        if let Some(padding) = self.padding.as_mut().filter(|_| !out.is_empty()) {
+            padding.fill(&mut out, &*streaming.obligation.gateway().clock);
+        }
         let out = out.freeze();
         if !out.is_empty() {
             self.pace.arrived(events, Instant::now());
@@ -167,8 +179,21 @@ impl Relay {
             };
             let Streaming { obligation, in_flight, .. } = *streaming;
             let now = obligation.gateway().clock.monotonic_millis();
-            let report = if error.is_none() { routing::Report::Success } else { routing::Report::Failure };
-            in_flight.report(report, now);
+            let quarantine = &obligation.gateway().quarantine;
+            match end.code {
+                None => {
+                    in_flight.report(routing::Report::Success, now);
+                    quarantine.forget(&obligation);
+                }
+                // We hang up on it while it is at work.
+                Some(Code::EngineTimeout) => in_flight.cut(routing::Report::Failure, now),
+                Some(_) => {
+                    if in_flight.was_steady() {
+                        quarantine.strike(&obligation);
+                    }
+                    in_flight.report(routing::Report::Failure, now);
+                }
+            }
             let last = match error {
                 None => Bytes::from_static(b"data: [DONE]\n\n"),
                 // A blank line first: whatever was cut, the error parses as an event of its own.

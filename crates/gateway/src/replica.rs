@@ -7,8 +7,9 @@ use crate::pool::PoolKey;
 use crate::queue::Queue;
 use routing::Breaker;
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use types::EngineId;
 use types::snapshot::Engine;
 
@@ -34,16 +35,53 @@ struct Live {
     in_flight: AtomicU32,
     /// As the snapshot in force has it; none if it is cordoned or gone.
     slots: AtomicU32,
+    /// Of the requests that it holds, those that nobody waits for.
+    lingering: AtomicU32,
+    /// Nothing has failed since the last success.
+    steady: AtomicBool,
     breaker: Mutex<Breaker>,
 }
 
+/// How many given-up requests of one replica are waited for at once. Beyond that it is loaded in any case: 256 is what a
+/// large engine works on at a time.
+const LINGERING_MAX: u32 = 256;
+
 /// Holds one slot of a replica for as long as it lives, and tells the replica's breaker how its request ended. Then the
-/// slot goes to whoever waits for it. Dropped without a report (the client left, the gateway had no room) it says that there was nothing to learn, so that a
-/// breaker that waits for its probe does not wait in vain.
+/// slot goes to whoever waits for it. Dropped without a report (the client left, the gateway had no room) it says that
+/// there was nothing to learn, so that a breaker that waits for its probe does not wait in vain.
+///
+/// Of an engine that does not stop when it is hung up on ([`types::snapshot::EngineKind::works_on`]) a request that was cut
+/// holds its slot for as long as its work may go on: the next one sees the load that is really there.
 pub struct InFlight {
     replica: Arc<Replica>,
+    slot: Option<Slot>,
+    steady: bool,
+    /// The first token was there.
+    speaks: bool,
+}
+
+/// A slot, and its place in the load that routing knows.
+struct Slot {
+    replica: Arc<Replica>,
     place: Option<Place>,
-    reported: bool,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.replica.live.in_flight.fetch_sub(1, Ordering::SeqCst);
+        // Behind the report, so that routing looks again at a replica that it had found shut.
+        drop(self.place.take());
+        self.replica.queue.fill(&self.replica);
+    }
+}
+
+/// A slot that only its engine still works in.
+struct Lingering(Slot);
+
+impl Drop for Lingering {
+    fn drop(&mut self) {
+        self.0.replica.live.lingering.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Why a URL is not an engine's.
@@ -117,7 +155,9 @@ impl Replica {
 impl InFlight {
     /// Holds a slot that was taken.
     pub fn of(replica: &Arc<Replica>) -> InFlight {
-        InFlight { replica: replica.clone(), place: None, reported: false }
+        let slot = Some(Slot { replica: replica.clone(), place: None });
+        let steady = replica.live.steady.load(Ordering::Relaxed);
+        InFlight { replica: replica.clone(), slot, steady, speaks: false }
     }
 
     pub fn replica(&self) -> &Arc<Replica> {
@@ -127,34 +167,73 @@ impl InFlight {
     /// With its place in the load that routing knows.
     pub fn at(self, place: Place) -> InFlight {
         let mut placed = self;
-        placed.place = Some(place);
+        if let Some(slot) = &mut placed.slot {
+            slot.place = Some(place);
+        }
         placed
+    }
+
+    /// Whether the replica was well when this request came to it.
+    pub fn was_steady(&self) -> bool {
+        self.steady
     }
 
     /// The first token came: the prompt no longer waits to be read.
     pub fn first_token(&mut self) {
-        if let Some(place) = &mut self.place {
+        self.speaks = true;
+        if let Some(place) = self.slot.as_mut().and_then(|slot| slot.place.as_mut()) {
             place.read();
         }
     }
 
     /// How the request ended, for the replica's breaker.
     pub fn report(mut self, report: routing::Report, now: u64) {
-        self.reported = true;
-        self.replica.breaker().report(report, now);
+        self.tell(report, now);
+        self.slot = None;
+    }
+
+    /// The same, where we hung up on the engine while it was at work.
+    pub fn cut(mut self, report: routing::Report, now: u64) {
+        self.tell(report, now);
+        self.linger();
+    }
+
+    fn tell(&self, report: routing::Report, now: u64) {
+        let mut breaker = self.replica.breaker();
+        breaker.report(report, now);
+        self.replica.live.steady.store(breaker.steady(), Ordering::Relaxed);
+    }
+
+    /// Gives the slot back, at once or when the engine's work has ended.
+    fn linger(&mut self) {
+        let Some(slot) = self.slot.take() else { return };
+        let millis = self.replica.engine.kind.works_on().millis(self.speaks);
+        if millis == 0 {
+            return;
+        }
+        let below = |count: u32| (count < LINGERING_MAX).then_some(count + 1);
+        let lingering = &self.replica.live.lingering;
+        if lingering.fetch_update(Ordering::Relaxed, Ordering::Relaxed, below).is_err() {
+            return;
+        }
+        let lingering = Lingering(slot);
+        // Without a runtime the process is ending, and nobody chooses any more.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                tokio::time::sleep(Duration::from_millis(millis)).await;
+                drop(lingering);
+            });
+        }
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.replica.live.in_flight.fetch_sub(1, Ordering::SeqCst);
-        if !self.reported {
+        if self.slot.is_some() {
             // Of a report that says nothing the time does not matter.
             self.replica.breaker().report(routing::Report::Neutral, 0);
+            self.linger();
         }
-        // Behind the report, so that routing looks again at a replica that it had found shut.
-        drop(self.place.take());
-        self.replica.queue.fill(&self.replica);
     }
 }
 
@@ -177,6 +256,8 @@ impl Replicas {
                 pool_key: self.pool_keys.fetch_add(1, Ordering::Relaxed),
                 in_flight: AtomicU32::new(0),
                 slots: AtomicU32::new(engine.slots),
+                lingering: AtomicU32::new(0),
+                steady: AtomicBool::new(true),
                 breaker: Mutex::new(Breaker::new()),
             }),
         };
@@ -242,13 +323,18 @@ mod tests {
     use routing::Report;
     use routing::breaker::{FAILURES_MAX, OPEN_MILLIS_MIN};
     use types::EndpointId;
+    use types::snapshot::EngineKind;
 
     fn replica() -> Arc<Replica> {
+        of_kind(EngineKind::Vllm)
+    }
+
+    fn of_kind(kind: EngineKind) -> Arc<Replica> {
         let engine = Engine {
             id: EngineId(1),
             endpoint: EndpointId(2),
             url: "http://127.0.0.1:1".to_owned(),
-            kind: Default::default(),
+            kind,
             model_alias: None,
             credential: None,
             cordoned: false,
@@ -287,5 +373,36 @@ mod tests {
         drop(probe);
         assert!(replica.breaker().available(OPEN_MILLIS_MIN));
         assert_eq!(replica.in_flight(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn f04_what_an_engine_still_works_on_counts_as_its_load() {
+        for kind in EngineKind::ALL {
+            let [before, after] = [false, true].map(|speaks| kind.works_on().millis(speaks));
+            for (speaks, millis) in [(false, before), (true, after)] {
+                let replica = of_kind(kind);
+                let hang_up = || {
+                    let mut in_flight = enter(&replica);
+                    if speaks {
+                        in_flight.first_token();
+                    }
+                    in_flight
+                };
+                drop(hang_up());
+                hang_up().cut(Report::Failure, 0);
+                // Who ends by itself leaves nothing behind.
+                hang_up().report(Report::Success, 0);
+                if millis > 0 {
+                    tokio::time::sleep(Duration::from_millis(millis - 1)).await;
+                    assert_eq!(replica.in_flight(), 2, "{kind:?} {speaks}");
+                    assert!(!replica.has_room(), "its two slots are at work");
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+                assert_eq!(replica.in_flight(), 0, "{kind:?} {speaks}");
+            }
+        }
+        let replica = of_kind(EngineKind::Dynamo);
+        (0..2 * LINGERING_MAX).for_each(|_| drop(enter(&replica)));
+        assert_eq!(replica.in_flight(), LINGERING_MAX, "and not without end");
     }
 }

@@ -70,6 +70,11 @@ pub struct Attempts {
 }
 
 impl Attempts {
+    /// How many were sent so far.
+    pub fn sent(&self) -> usize {
+        self.tried.sent()
+    }
+
     /// The next attempt, or the refusal that ends the request. The first waits for a slot if it must.
     pub async fn next(&mut self, admitted: &mut Admitted) -> Result<Routed, Refusal> {
         let gateway = admitted.obligation().gateway();
@@ -120,7 +125,7 @@ impl Attempts {
             let mut replicas = verdict.permitted.iter().flat_map(|(entry, _)| &entry.replicas);
             return Err(match first && replicas.any(|replica| replica.serves(now)) {
                 true => Stop::Full,
-                false => Stop::End(Box::new(self.give_up())),
+                false => Stop::End(Box::new(self.give_up(rests(verdict, now)))),
             });
         };
         let in_flight = InFlight::of(replica).at(verdict.permitted[seat.0].0.fleet.send(&choice, &ask));
@@ -137,7 +142,7 @@ impl Attempts {
         self.tried.sent_to(seat);
         let Some(seat) = seat else {
             let found = verdict.permitted.iter().find(|(entry, _)| entry.endpoint.id == engine.endpoint);
-            let Some((entry, rules)) = found else { return Err(self.give_up()) };
+            let Some((entry, rules)) = found else { return Err(self.give_up(None)) };
             let late = Standing::Late(Box::new(offer(entry, rules, in_flight.replica())));
             return Ok(self.routed(admitted, late, in_flight, deadline));
         };
@@ -162,7 +167,11 @@ impl Attempts {
             body: admitted.fields().for_engine(admitted.body(), &edit),
             operation: admitted.fields().operation,
             receipt: admitted.obligation().id,
-            traceparent: admitted.obligation().trace.as_ref().and_then(|it| it.for_engine(admitted.obligation().id)),
+            traceparent: admitted
+                .obligation()
+                .trace
+                .as_ref()
+                .and_then(|it| it.for_engine(admitted.obligation().id, self.tried.sent())),
             in_flight,
             place,
             replica,
@@ -172,7 +181,13 @@ impl Attempts {
         }
     }
 
-    fn give_up(&mut self) -> Refusal {
+    /// `rests`: the least time for which a full replica wants to be left alone.
+    fn give_up(&mut self, rests: Option<u64>) -> Refusal {
+        if let Some(millis) = rests
+            && self.last.as_ref().is_none_or(|last| last.code == Code::EngineOverloaded)
+        {
+            return full(millis.div_ceil(1_000));
+        }
         self.last.take().unwrap_or_else(|| {
             Refusal::new(
                 Code::ReplicaUnavailable,
@@ -181,6 +196,12 @@ impl Attempts {
             .retry_after(1)
         })
     }
+}
+
+/// Everybody is full, and the first of them takes work again after so many seconds.
+pub(crate) fn full(seconds: u64) -> Refusal {
+    Refusal::new(Code::EngineOverloaded, "every engine that may serve this request is full: try again later")
+        .retry_after(seconds)
 }
 
 impl Routed {
@@ -193,8 +214,10 @@ impl Routed {
     /// Names the place and the rules in the receipt that is being written.
     pub fn note(&self, admitted: &mut Admitted) {
         let (obligation, verdict) = admitted.obligation_and_verdict();
-        if let Some(notes) = &mut obligation.trace {
-            notes.attempts += 1;
+        if obligation.trace.is_some() {
+            let now = obligation.gateway().clock.now();
+            let notes = obligation.trace.iter_mut();
+            notes.for_each(|notes| notes.attempt_begins(self.replica.engine.id, now));
         }
         let stands = match &self.place {
             Standing::At(seat) => verdict.offer(*seat),
@@ -204,6 +227,12 @@ impl Routed {
             obligation.serve_at(offer);
         }
     }
+}
+
+/// The least time for which a full replica still wants to be left alone. Only asked when nobody can be sent to.
+fn rests(verdict: &Verdict, now: u64) -> Option<u64> {
+    let replicas = verdict.permitted.iter().flat_map(|(entry, _)| &entry.replicas);
+    replicas.filter_map(|replica| replica.breaker().resting_millis(now)).min()
 }
 
 /// The least cost over the permitted endpoints, nearly always one. Each looks at few of its replicas, however many it has.

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_at_the_limit_passes_and_one_byte_more_does_not() {
+    fn f11_an_event_at_the_limit_passes_and_one_byte_more_does_not() {
         let mut splitter = Splitter::new(10);
         splitter.push(b"data: 12\n\n");
         assert!(splitter.next_event().unwrap().is_some());
@@ -149,7 +149,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(256))]
         /// Any chunking equals the whole.
         #[test]
-        fn chunking_changes_nothing(
+        fn f11_chunking_changes_nothing(
             text in prop::collection::vec(prop::sample::select(b"ad: \r\n\n\r{}".to_vec()), 0..120),
             cuts in prop::collection::vec(0usize..120, 0..8),
         ) {

@@ -10,7 +10,7 @@
 use crate::gateway::Gateway;
 use http::{HeaderMap, HeaderValue};
 use tokio::sync::mpsc;
-use types::{ReceiptClaims, ReceiptId, UnixMillis};
+use types::{Code, EngineId, ReceiptClaims, ReceiptId, UnixMillis};
 
 /// The header of W3C's Trace Context.
 pub(crate) const TRACEPARENT: &str = "traceparent";
@@ -29,8 +29,17 @@ pub struct Ended {
     pub claims: ReceiptClaims,
     /// When a stream's first event with output arrived.
     pub first_token_at: Option<UnixMillis>,
-    /// How many engines were asked.
-    pub attempts: u32,
+    /// The engines that were asked, in turn.
+    pub attempts: Vec<Attempt>,
+}
+
+/// One engine that was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    pub engine: EngineId,
+    pub began_at: UnixMillis,
+    /// Why it gave no answer, and when that was known; none for the one whose answer the client got.
+    pub failed: Option<(Code, UnixMillis)>,
 }
 
 /// Gathered while a request runs.
@@ -38,13 +47,19 @@ pub struct Ended {
 pub struct Notes {
     parent: Option<Parent>,
     pub(crate) first_token_at: Option<UnixMillis>,
-    pub(crate) attempts: u32,
+    attempts: Vec<Attempt>,
 }
 
 /// The trace and the span of a request.
 pub fn ids(parent: Option<Parent>, receipt: ReceiptId) -> (u128, u64) {
     // The low half of an id is random.
     (parent.map_or(receipt.0, |parent| parent.trace), receipt.0 as u64)
+}
+
+/// The span of a request's attempt, counted from 1: below the request's own, and another for each. An odd factor times a
+/// small number is never the same twice (SplitMix64's, public domain).
+pub fn attempt_span(receipt: ReceiptId, number: usize) -> u64 {
+    (receipt.0 as u64).wrapping_add((number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
 impl Gateway {
@@ -73,9 +88,20 @@ impl Gateway {
 }
 
 impl Notes {
-    /// What an engine continues.
-    pub(crate) fn for_engine(&self, receipt: ReceiptId) -> Option<HeaderValue> {
-        let (trace, span) = ids(self.parent, receipt);
+    pub(crate) fn attempt_begins(&mut self, engine: EngineId, now: UnixMillis) {
+        self.attempts.push(Attempt { engine, began_at: now, failed: None });
+    }
+
+    pub(crate) fn attempt_fails(&mut self, code: Code, now: UnixMillis) {
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.failed = Some((code, now));
+        }
+    }
+
+    /// What an engine continues: the attempt's span.
+    pub(crate) fn for_engine(&self, receipt: ReceiptId, number: usize) -> Option<HeaderValue> {
+        let (trace, _) = ids(self.parent, receipt);
+        let span = attempt_span(receipt, number);
         HeaderValue::try_from(format!("00-{trace:032x}-{span:016x}-01")).ok()
     }
 }
@@ -125,8 +151,8 @@ mod tests {
     fn an_engine_continues_what_the_caller_began() {
         let notes = Notes { parent: Some(Parent { trace: 0xab, span: 1 }), ..Notes::default() };
         let receipt = ReceiptId(0x1122 << 64 | 0x77);
-        let text = |notes: &Notes| notes.for_engine(receipt).unwrap().to_str().unwrap().to_owned();
-        assert_eq!(text(&notes), "00-000000000000000000000000000000ab-0000000000000077-01");
-        assert_eq!(text(&Notes::default()), "00-00000000000011220000000000000077-0000000000000077-01");
+        let text = |notes: &Notes, number| notes.for_engine(receipt, number).unwrap().to_str().unwrap().to_owned();
+        assert_eq!(text(&notes, 1), "00-000000000000000000000000000000ab-9e3779b97f4a7c8c-01");
+        assert_eq!(text(&Notes::default(), 2), "00-00000000000011220000000000000077-3c6ef372fe94f8a1-01");
     }
 }

@@ -9,6 +9,7 @@ use crate::chunk::{Chunk, carries_output, finishes};
 use crate::dispatch::Failure;
 use crate::limits::Limits;
 use crate::link::LinkBody;
+use crate::meter::Report;
 use crate::sse::{Splitter, data_range};
 use bytes::Bytes;
 use http_body::Body;
@@ -18,7 +19,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
-use types::Code;
+use types::{Code, Usage};
 
 /// What is held back before the first token. A comment every second of the 300 that it may take is 5 KB, a chunk that
 /// names the role 300 bytes; an engine that says more than this has begun, whatever it says.
@@ -65,21 +66,25 @@ impl Upstream {
             begun: false,
             held: VecDeque::new(),
         };
-        let failure = |message: &str| Err(Failure::engine(Code::EngineFailed, message));
         let mut held = VecDeque::new();
         let mut held_bytes = 0;
         loop {
             let event = match std::future::poll_fn(|cx| upstream.poll_next(cx)).await {
                 Next::Event(event) => event,
-                Next::Silent => return Err(Failure::too_late()),
-                Next::End | Next::Broken => return failure("the engine ended its stream before the first token"),
+                Next::Silent => return Err(Failure { spent: spent(&held), ..Failure::too_late() }),
+                Next::End | Next::Broken => {
+                    let message = "the engine ended its stream before the first token";
+                    let spent = spent(&held);
+                    return Err(Failure { spent, ..Failure::broken(Code::EngineFailed, message) });
+                }
             };
             let look = look(&event);
             held_bytes += event.len();
             held.push_back(event);
             match look {
                 Look::Garbage => {
-                    return Err(Failure::event(held.back().map_or(&[], |event| data(event).unwrap_or(&[]))));
+                    let failure = Failure::event(held.back().map_or(&[], |event| data(event).unwrap_or(&[])));
+                    return Err(Failure { spent: spent(&held), ..failure });
                 }
                 Look::Early if held_bytes <= HELD_BYTES_MAX => {}
                 Look::Early | Look::Begins => break,
@@ -127,6 +132,14 @@ impl Upstream {
 
 fn data(event: &[u8]) -> Option<&[u8]> {
     data_range(event).map(|range| &event[range])
+}
+
+/// What the engine had counted by the last of these events.
+fn spent(held: &VecDeque<Bytes>) -> Option<Usage> {
+    held.iter().rev().find_map(|event| {
+        let usage = serde_json::from_slice::<Chunk>(data(event)?).ok()?.usage?;
+        serde_json::from_str::<Report>(usage.get()).ok().map(Usage::from)
+    })
 }
 
 fn look(event: &[u8]) -> Look {

@@ -2,7 +2,8 @@
 //!
 //! Only failures of the replica count (refused, reset, timed out, 5xx, 401, garbage). A request that the engine rejects as the
 //! client's fault says nothing about the engine: fifty oversized prompts must not empty a site. A 429 says that it is
-//! full, which is load and not a fault; a probe that gets one leaves the breaker open.
+//! full, which is load and not a fault; a probe that gets one leaves the breaker open. A replica that says how long it
+//! wants to be left alone (`Retry-After`) is left alone so long: it rests, and its breaker stays as it was.
 //!
 //! What it is not: no load balancing (see [`crate::router`]) and no clock: `now` is monotonic milliseconds.
 
@@ -19,6 +20,10 @@ pub const OPEN_MILLIS_MAX: u64 = 60_000;
 /// A probe that nobody reports on (its task was dropped) blocks the next one this long. Longer than any usual time
 /// to a first token, far shorter than an operator's patience.
 pub const PROBE_MILLIS_MAX: u64 = 30_000;
+
+/// A replica rests for so long at most, whatever its `Retry-After` says: linkerd's cap. A queue that needs more than five
+/// minutes is another hour's weather, and one wrong header must not cost a replica for a day.
+pub const REST_MILLIS_MAX: u64 = 300_000;
 
 /// What a finished attempt says about its replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +75,8 @@ pub enum Position {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Breaker {
     state: State,
+    /// Left alone until then, at its own wish.
+    rests_until_millis: u64,
 }
 
 impl Default for Breaker {
@@ -81,7 +88,7 @@ impl Default for Breaker {
 impl Breaker {
     /// Starts closed.
     pub fn new() -> Breaker {
-        Breaker { state: State::Closed { failures: 0 } }
+        Breaker { state: State::Closed { failures: 0 }, rests_until_millis: 0 }
     }
 
     pub fn position(&self) -> Position {
@@ -94,20 +101,38 @@ impl Breaker {
 
     /// Whether a request would pass now. Changes nothing: for [`crate::Look`].
     pub fn available(&self, now_millis: u64) -> bool {
-        match self.state {
+        let passes = match self.state {
             State::Closed { .. } => true,
             State::Open { until_millis, .. } => now_millis >= until_millis,
             State::HalfOpen { probe_until_millis, .. } => now_millis >= probe_until_millis,
-        }
+        };
+        passes && now_millis >= self.rests_until_millis
+    }
+
+    /// It is full and said for how long. No fault of its own: only the choice leaves it out.
+    pub fn rest(&mut self, millis: u64, now_millis: u64) {
+        let until = now_millis.saturating_add(millis.min(REST_MILLIS_MAX));
+        self.rests_until_millis = self.rests_until_millis.max(until);
+    }
+
+    /// For how long it still wants to be left alone; none if it does not rest.
+    pub fn resting_millis(&self, now_millis: u64) -> Option<u64> {
+        self.rests_until_millis.checked_sub(now_millis).filter(|left| *left > 0)
+    }
+
+    /// Whether nothing has failed here since the last success: what breaks now is new.
+    pub fn steady(&self) -> bool {
+        self.state == State::Closed { failures: 0 }
     }
 
     /// When to look again: the time from which a request would pass if nobody reports before.
     pub fn opens_at(&self) -> u64 {
-        match self.state {
+        let shut_until = match self.state {
             State::Closed { .. } => 0,
             State::Open { until_millis, .. } => until_millis,
             State::HalfOpen { probe_until_millis, .. } => probe_until_millis,
-        }
+        };
+        shut_until.max(self.rests_until_millis)
     }
 
     /// Sends a request through, or not. While the breaker is not closed, the request is the probe and only one passes.
@@ -193,6 +218,24 @@ mod tests {
         check("fffff 1000 f 1999 s 1 s", "......x."); // a failed probe doubles the pause
         check("fffff 1000 l 999 s 1 s s", "......x.."); // a full probe leaves it open, as long as before
         check("fffff 1000 n s s", "........"); // a probe that says nothing makes room for the next
+    }
+
+    #[test]
+    fn f07_a_full_replica_rests_as_long_as_it_says_and_its_breaker_stays_closed() {
+        let mut breaker = Breaker::new();
+        breaker.rest(7_000, 100);
+        assert!(!breaker.available(7_099) && !breaker.try_pass(7_099) && breaker.opens_at() == 7_100);
+        assert_eq!((breaker.position(), breaker.resting_millis(7_099)), (Position::Closed, Some(1)));
+        assert!(breaker.try_pass(7_100) && breaker.resting_millis(7_100).is_none());
+        // The longer wish of two requests holds, and no wish is longer than the cap.
+        breaker.rest(9_000, 0);
+        breaker.rest(1_000, 7_200);
+        assert_eq!(breaker.resting_millis(8_000), Some(1_000));
+        breaker.rest(u64::MAX, 10_000);
+        assert!(!breaker.available(10_000 + REST_MILLIS_MAX - 1) && breaker.available(10_000 + REST_MILLIS_MAX));
+        // A rest is no excuse: what fails before it still counts.
+        (0..FAILURES_MAX).for_each(|_| breaker.report(Report::Failure, 400_000));
+        assert_eq!(breaker.position(), Position::Open);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! - [`chain`], [`prefix`], [`loads`]: what it rests on: prompts as chains of hashes, who holds which, who is least loaded.
 //! - [`breaker`]: keeps requests away from a replica that fails again and again.
 //! - [`fair`]: who is next when all replicas are full: fair between tenants, interactive before batch.
+//! - [`quarantine`]: keeps a request away from the engines that it breaks.
 //! - [`retry`]: how many attempts a request has, and how many retries a gateway may add to its traffic.
 //!
 //! What it is not: it does not know policy. It chooses among replicas that admission has already permitted, and it has
@@ -16,9 +17,11 @@ pub mod chain;
 pub mod fair;
 pub mod loads;
 pub mod prefix;
+pub mod quarantine;
 pub mod retry;
 pub mod router;
 
 pub use breaker::{Breaker, Report};
+pub use quarantine::Quarantine;
 pub use retry::{ATTEMPTS_MAX, Attempts, RetryBudget};
 pub use router::{Ask, Choice, Look, Router, Strategy, Ticket};

@@ -71,7 +71,7 @@ impl<P> Default for Attempts<P> {
 }
 
 impl<P: Copy> Attempts<P> {
-    /// Attempts that were made.
+    /// How many were sent so far.
     pub fn sent(&self) -> usize {
         self.sent
     }

@@ -210,14 +210,13 @@ async fn turn(crank: Crank, mut dice: Dice) {
 }
 
 fn dial() -> Dial {
-    Dial::Given(Arc::new(|uri| {
+    let dial = |uri: http::Uri| -> gateway::dial::Dialling {
         Box::pin(async move {
             let host = uri.host().unwrap_or_default().to_owned();
-            let connecting = TcpStream::connect((host, engines::PORT));
-            let socket = tokio::time::timeout(limits().connect_timeout, connecting).await??;
-            Ok(Box::new(socket) as Box<dyn Line>)
+            Ok(Box::new(TcpStream::connect((host, engines::PORT)).await?) as Box<dyn Line>)
         })
-    }))
+    };
+    Dial::given(&limits(), Arc::new(dial))
 }
 
 fn nothing_else() -> gateway::listen::Fallback {

@@ -34,19 +34,8 @@ pub(crate) const EVERY: &str = LIST;
 const DOUBLED: &str = "an engine with this URL for this endpoint";
 const WHAT: &str = "this engine";
 
-const KINDS: [(EngineKind, &str); 4] = [
-    (EngineKind::Openai, "openai"),
-    (EngineKind::Vllm, "vllm"),
-    (EngineKind::Sglang, "sglang"),
-    (EngineKind::Embedded, "embedded"),
-];
-
-fn kind_text(kind: EngineKind) -> &'static str {
-    KINDS.iter().find(|(known, _)| *known == kind).map_or("openai", |(_, text)| text)
-}
-
 fn kind(text: &str) -> Result<EngineKind, StoreError> {
-    let known = KINDS.iter().find(|(_, known)| *known == text).map(|(kind, _)| *kind);
+    let known = EngineKind::ALL.into_iter().find(|kind| kind.as_str() == text);
     known.ok_or_else(|| StoreError::Corrupt { what: format!("an engine of kind {text}") })
 }
 
@@ -69,7 +58,7 @@ fn engine_values(engine: &Engine, endpoint: EndpointId) -> Vec<Value> {
         engine.id,
         endpoint,
         &engine.url,
-        kind_text(engine.kind),
+        engine.kind.as_str(),
         &engine.model_alias,
         &engine.credential,
         engine.cordoned,
@@ -138,9 +127,9 @@ mod tests {
 
     #[test]
     fn kinds_read_back() {
-        for (one, text) in KINDS {
-            assert_eq!(kind(kind_text(one)).unwrap(), one);
-            assert_eq!(serde_json::to_string(&one).unwrap(), format!("\"{text}\""));
+        for one in EngineKind::ALL {
+            assert_eq!(kind(one.as_str()).unwrap(), one);
+            assert_eq!(serde_json::to_string(&one).unwrap(), format!("\"{}\"", one.as_str()));
         }
         assert!(kind("x").is_err());
     }

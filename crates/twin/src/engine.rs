@@ -134,7 +134,7 @@ impl ScriptedEngine {
 
     /// Waits until `count` requests have ended, however, and returns the log.
     pub async fn until_ended(&self, count: usize) -> Vec<Request> {
-        self.until(|requests| requests.iter().filter(|request| request.state != State::Running).count() >= count).await
+        self.until(|requests| requests.iter().filter(|request| request.state.has_ended()).count() >= count).await
     }
 
     /// Stops listening, closes every connection and returns what was seen.

@@ -102,6 +102,8 @@ codes! {
     BodyTooLarge = "body_too_large", 413, Client, Never, "invalid_request_error";
     /// The idempotency key was used with another request.
     IdempotencyMismatch = "idempotency_mismatch", 422, Client, Never, "invalid_request_error";
+    /// This very request broke off at two engines and is kept from a third for a while.
+    RequestQuarantined = "request_quarantined", 422, Client, Never, "invalid_request_error";
     /// A rule does not parse, does not fit the schema, or permits where only forbidding is allowed.
     RuleInvalid = "rule_invalid", 422, Client, Never, "invalid_request_error";
     /// Requests or tokens per minute are used up.

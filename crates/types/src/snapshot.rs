@@ -94,7 +94,7 @@ pub struct Endpoint {
 
 /// What an engine understands beyond plain OpenAI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum EngineKind {
     /// Plain OpenAI: `stream_options.include_usage` and nothing else.
     #[default]
@@ -105,6 +105,72 @@ pub enum EngineKind {
     Sglang,
     /// Ours: running usage in every event.
     Embedded,
+    /// llama.cpp's server.
+    LlamaServer,
+    /// NVIDIA's container: which engine runs in it, it does not say.
+    Nim,
+    /// TensorRT-LLM's own server.
+    TrtLlm,
+    /// Dynamo's frontend, whatever works behind it.
+    Dynamo,
+}
+
+/// For how long an engine may go on working on a request whose connection was closed. Closing it is the only way to cancel
+/// that OpenAI's API has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorksOn {
+    /// While the prompt is read.
+    pub before_first_token_millis: u64,
+    /// While tokens come.
+    pub after_millis: u64,
+}
+
+impl WorksOn {
+    /// It sees that nobody listens within a step.
+    const NOT: WorksOn = WorksOn { before_first_token_millis: 0, after_millis: 0 };
+
+    pub const fn millis(self, first_token: bool) -> u64 {
+        if first_token { self.after_millis } else { self.before_first_token_millis }
+    }
+}
+
+impl EngineKind {
+    pub const ALL: [EngineKind; 8] = [
+        EngineKind::Openai,
+        EngineKind::Vllm,
+        EngineKind::Sglang,
+        EngineKind::Embedded,
+        EngineKind::LlamaServer,
+        EngineKind::Nim,
+        EngineKind::TrtLlm,
+        EngineKind::Dynamo,
+    ];
+
+    /// As in the API and the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            EngineKind::Openai => "openai",
+            EngineKind::Vllm => "vllm",
+            EngineKind::Sglang => "sglang",
+            EngineKind::Embedded => "embedded",
+            EngineKind::LlamaServer => "llama-server",
+            EngineKind::Nim => "nim",
+            EngineKind::TrtLlm => "trt-llm",
+            EngineKind::Dynamo => "dynamo",
+        }
+    }
+
+    /// What closing the connection leaves running. Measured by ai-dynamo/dynamo#14507, with long prompts: behind Dynamo's
+    /// frontend a prefill ran on for 54.66 s (vLLM), 12.90 (TensorRT-LLM) and 11.34 (SGLang), and TensorRT-LLM kept its KV
+    /// blocks after a handoff. Rounded up; where nobody knows what runs, as for TensorRT-LLM.
+    pub const fn works_on(self) -> WorksOn {
+        const CAREFUL: WorksOn = WorksOn { before_first_token_millis: 15_000, after_millis: 15_000 };
+        match self {
+            EngineKind::Vllm | EngineKind::Sglang | EngineKind::Embedded | EngineKind::LlamaServer => WorksOn::NOT,
+            EngineKind::Dynamo => WorksOn { before_first_token_millis: 60_000, after_millis: 0 },
+            EngineKind::TrtLlm | EngineKind::Nim | EngineKind::Openai => CAREFUL,
+        }
+    }
 }
 
 /// One running engine: a replica of its endpoint.

@@ -34,7 +34,7 @@ pub struct EngineBody {
     pub endpoint: EndpointId,
     /// Base URL, without `/v1`.
     pub url: String,
-    /// openai, vllm, sglang or embedded.
+    /// openai, vllm, sglang, embedded, llama-server, nim, trt-llm or dynamo.
     #[schema(value_type = String)]
     pub kind: EngineKind,
     pub model_alias: Option<String>,
@@ -92,7 +92,7 @@ pub struct EngineNew {
     pub context_length: Option<u64>,
     /// Tokens an answer may have at most; left out is 4096.
     pub output_tokens_max: Option<u64>,
-    /// openai, vllm, sglang or embedded; left out is openai.
+    /// openai, vllm, sglang, embedded, llama-server, nim, trt-llm or dynamo; left out is openai.
     #[schema(value_type = Option<String>)]
     pub kind: Option<EngineKind>,
     /// The name the engine knows the model by, if it is another.

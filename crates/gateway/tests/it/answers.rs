@@ -58,7 +58,7 @@ async fn usage_is_forced_and_hidden_from_a_client_that_did_not_ask() {
 }
 
 #[tokio::test]
-async fn any_framing_of_a_stream_gives_the_same_answer() {
+async fn f11_any_framing_of_a_stream_gives_the_same_answer() {
     let framings = [
         Framing::default(),
         Framing { crlf: true, ..Framing::default() },

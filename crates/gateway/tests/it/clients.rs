@@ -40,7 +40,7 @@ async fn leave_after(events: usize) {
     }
     let seen = engine.until_ended(1).await;
     assert_eq!(seen[0].state, State::Cancelled, "left after {events}");
-    let receipts = world.receipts().await;
+    let receipts = world.audit(&[&engine]).await;
     assert_eq!(receipts.len(), 1, "left after {events}");
     assert_eq!(receipts[0].outcome, Outcome::Aborted, "left after {events}");
     assert_eq!(receipts[0].usage.output, seen[0].counted.output, "left after {events}");
@@ -50,7 +50,7 @@ async fn leave_after(events: usize) {
 }
 
 #[tokio::test]
-async fn leaving_at_each_event_cancels_the_engine_and_bills_what_it_counted() {
+async fn f03_leaving_at_each_event_cancels_the_engine_and_bills_what_it_counted() {
     for events in 0..=8 {
         leave_after(events).await;
     }
@@ -58,7 +58,7 @@ async fn leaving_at_each_event_cancels_the_engine_and_bills_what_it_counted() {
 
 /// All is there but `[DONE]`.
 #[tokio::test]
-async fn leaving_after_the_finish_reason_or_the_usage_bills_the_whole_answer() {
+async fn f03_leaving_after_the_finish_reason_or_the_usage_bills_the_whole_answer() {
     // The role, eight tokens, the finish reason, the usage.
     for (events, mark) in [(10, "\"finish_reason\":\"stop\""), (11, "\"choices\":[]")] {
         let behaviour = Behaviour { end: End::StallBehind(events), ..Behaviour::tokens(8) };
@@ -77,7 +77,7 @@ async fn leaving_after_the_finish_reason_or_the_usage_bills_the_whole_answer() {
 
 /// The whole answer is there and its receipt on its way to the disk: the receipt is written as it was closed.
 #[tokio::test]
-async fn leaving_while_the_receipt_is_sealed() {
+async fn f03_leaving_while_the_receipt_is_sealed() {
     let engine = ScriptedEngine::start(Behaviour { pace: Pace::Step, ..Behaviour::tokens(8) }).await.unwrap();
     let disk = GatedDisk::new();
     let world = Setup::new().engine(&engine.url(), "DE").disk(&disk).start().await;
@@ -129,7 +129,7 @@ impl Client {
 }
 
 #[tokio::test]
-async fn leaving_while_the_engine_works_on_a_whole_answer() {
+async fn f03_leaving_while_the_engine_works_on_a_whole_answer() {
     let engine = ScriptedEngine::start(Behaviour::before(Before::Hang)).await.unwrap();
     let world = Setup::new().engine(&engine.url(), "DE").start().await;
     let body = Bytes::from(chat(json!({})).to_string());

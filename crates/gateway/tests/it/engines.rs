@@ -7,6 +7,7 @@ use twin::engine::{Before, Behaviour, End, ScriptedEngine, UsageStory};
 use types::{Code, Outcome, ReceiptClaims, UsageSource};
 
 async fn one(behaviour: Behaviour, body: serde_json::Value) -> (Reply, ReceiptClaims) {
+    let told = behaviour.usage;
     let engine = ScriptedEngine::start(behaviour).await.unwrap();
     let setup = Setup::new().engine(&engine.url(), "DE").limits(|limits| {
         limits.event_bytes_max = 100_000;
@@ -16,13 +17,17 @@ async fn one(behaviour: Behaviour, body: serde_json::Value) -> (Reply, ReceiptCl
     });
     let world = setup.start().await;
     let reply = world.chat(body).await;
-    let mut receipts = world.receipts().await;
+    // A count that is wrong and contradicts nothing is believed: nobody could tell.
+    let mut receipts = match told {
+        UsageStory::FinalDiffers => world.receipts().await,
+        _ => world.audit(&[&engine]).await,
+    };
     assert_eq!(receipts.len(), 1);
     (reply, receipts.remove(0))
 }
 
 #[tokio::test]
-async fn failures_before_the_first_token_are_typed() {
+async fn f01_failures_before_the_first_token_are_typed() {
     let error = |status| Behaviour::before(Before::error(status));
     let cases = [
         (Behaviour::before(Before::Refuse), 503, Code::ReplicaUnavailable),
@@ -54,7 +59,7 @@ async fn failures_before_the_first_token_are_typed() {
 }
 
 #[tokio::test]
-async fn retry_after_is_passed_on() {
+async fn f07_retry_after_is_passed_on() {
     let (reply, _) = one(Behaviour::before(Before::busy("7")), json!({})).await;
     assert_eq!(reply.headers["retry-after"], "7");
     let (reply, _) = one(Behaviour::before(Before::busy("100000")), json!({})).await;
@@ -62,7 +67,7 @@ async fn retry_after_is_passed_on() {
 }
 
 #[tokio::test]
-async fn broken_answers_that_are_not_streamed_deliver_nothing() {
+async fn f02_broken_answers_that_are_not_streamed_deliver_nothing() {
     for end in [End::DieAfterHead, End::DieInside(0), End::HalfLine(0)] {
         let (reply, receipt) = one(Behaviour { end, ..Behaviour::tokens(5) }, json!({})).await;
         assert_eq!((reply.status, reply.code().as_str()), (502, "engine_failed"), "{end:?}");
@@ -71,7 +76,7 @@ async fn broken_answers_that_are_not_streamed_deliver_nothing() {
 }
 
 #[tokio::test]
-async fn a_break_inside_a_stream_is_an_error_event_and_never_done() {
+async fn f02_a_break_inside_a_stream_is_an_error_event_and_never_done() {
     let ends = [
         (End::DieInside(2), 2),
         (End::DieAfter(3), 3),
@@ -95,7 +100,7 @@ async fn a_break_inside_a_stream_is_an_error_event_and_never_done() {
 }
 
 #[tokio::test]
-async fn a_stream_that_dies_before_its_first_token_can_still_be_retried() {
+async fn f01_a_stream_that_dies_before_its_first_token_can_still_be_retried() {
     let bad = ScriptedEngine::start(Behaviour { end: End::DieAfterHead, ..Behaviour::tokens(5) }).await.unwrap();
     let good = ScriptedEngine::start(Behaviour::tokens(4)).await.unwrap();
     let world = Setup::new().engine(&bad.url(), "DE").engine(&good.url(), "DE").start().await;
@@ -109,23 +114,24 @@ async fn a_stream_that_dies_before_its_first_token_can_still_be_retried() {
 }
 
 #[tokio::test]
-async fn never_the_same_replica_twice_and_at_most_three() {
+async fn f01_never_the_same_replica_twice_and_at_most_three() {
+    // A refusal that does not look like a crash: two of those are enough (f08).
     let mut engines = Vec::new();
     let mut setup = Setup::new();
     for _ in 0..5 {
-        let engine = ScriptedEngine::start(Behaviour::before(Before::Refuse)).await.unwrap();
+        let engine = ScriptedEngine::start(Behaviour::before(Before::error(503))).await.unwrap();
         setup = setup.engine(&engine.url(), "DE");
         engines.push(engine);
     }
     let world = setup.start().await;
-    assert_eq!(world.chat(json!({})).await.status, 503);
+    assert_eq!(world.chat(json!({})).await.status, 502);
     let seen: Vec<usize> = engines.iter().map(|engine| engine.requests().len()).collect();
     assert_eq!((seen.iter().sum::<usize>(), seen.iter().max()), (3, Some(&1)), "{seen:?}");
-    assert_eq!(world.receipts().await.len(), 1);
+    assert_eq!(world.audit(&engines.iter().collect::<Vec<_>>()).await.len(), 1);
 }
 
 #[tokio::test]
-async fn lies_about_usage_are_marked_and_never_overbill() {
+async fn f05_lies_about_usage_are_marked_and_never_overbill() {
     let cases = [
         (UsageStory::Correct, 5, UsageSource::Engine),
         (UsageStory::Absent, 5, UsageSource::Estimated),
@@ -143,7 +149,7 @@ async fn lies_about_usage_are_marked_and_never_overbill() {
 
 /// A whole answer has one event, so what it holds is estimated by its text: 40 tokens of 229 bytes are 45 at five each.
 #[tokio::test]
-async fn lies_about_a_whole_answer_bill_its_text() {
+async fn f05_lies_about_a_whole_answer_bill_its_text() {
     let cases = [
         (UsageStory::Correct, 40, UsageSource::Engine),
         (UsageStory::FinalDiffers, 39, UsageSource::Engine),
@@ -172,7 +178,7 @@ async fn lies_about_a_whole_answer_bill_its_text() {
 
 /// A chat engine answers embeddings with 404. Whoever asks for them must not take its replicas from everyone.
 #[tokio::test]
-async fn what_an_engine_does_not_offer_opens_no_breaker() {
+async fn f08_what_an_engine_does_not_offer_opens_no_breaker() {
     let cases = [(404, 502, "engine_failed"), (405, 400, "invalid_request"), (501, 400, "invalid_request")];
     for (status, told, code) in cases {
         let script = twin::engine::Script::choose(move |ask| match ask.path {
@@ -192,7 +198,7 @@ async fn what_an_engine_does_not_offer_opens_no_breaker() {
 
 /// What one tenant can provoke takes no replica from the others, and is not sent to a second one.
 #[tokio::test]
-async fn fifty_poisonous_requests_open_no_breaker() {
+async fn f08_fifty_poisonous_requests_open_no_breaker() {
     for status in [400, 403, 404, 405, 415, 422, 501] {
         let poisoned = twin::engine::Script::queue(
             (0..50).map(|_| Behaviour::before(Before::error(status))),
@@ -210,7 +216,7 @@ async fn fifty_poisonous_requests_open_no_breaker() {
 }
 
 #[tokio::test]
-async fn what_the_client_did_wrong_is_not_tried_elsewhere() {
+async fn f08_what_the_client_did_wrong_is_not_tried_elsewhere() {
     for status in [400, 404, 501] {
         let bad = || ScriptedEngine::start(Behaviour::before(Before::error(status)));
         let (one, other) = (bad().await.unwrap(), bad().await.unwrap());
@@ -232,11 +238,7 @@ async fn a_replica_with_a_wrong_credential_costs_nobody_an_answer() {
     }
     let turned_away = bad.requests().len();
     assert!((1..=8).contains(&turned_away), "{turned_away}");
-    let mut registry = prometheus_client::registry::Registry::default();
-    world.gateway.metrics.register(&mut registry);
-    let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-    assert!(text.contains(&format!("hoheit_engine_misfits_total{{status=\"401\"}} {turned_away}")), "{text}");
+    assert_eq!(world.metric("hoheit_engine_misfits_total{status=\"401\"}"), turned_away as u64);
     world.stop().await;
 }
 

@@ -12,6 +12,7 @@ mod clocks;
 mod disk;
 mod durability;
 mod engines;
+mod failures;
 mod forks;
 mod idempotency;
 mod kinds;

@@ -139,7 +139,7 @@ async fn a_foreign_receipt_answers_like_one_that_does_not_exist() {
 }
 
 #[tokio::test]
-async fn headers_beyond_the_limit_and_slow_ones_end_the_connection() {
+async fn f09_headers_beyond_the_limit_and_slow_ones_end_the_connection() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let world = Setup::new()
         .limits(|limits| {

@@ -9,7 +9,7 @@ use types::{Code, Outcome};
 
 /// A chunk that names the role and a comment are no token: the engine may still be given up for another.
 #[tokio::test]
-async fn an_engine_that_only_names_its_role_is_given_up_for_another() {
+async fn f06_an_engine_that_only_names_its_role_is_given_up_for_another() {
     let comments = Framing { comments: true, ..Framing::default() };
     let mute = Behaviour { end: End::StallAfter(0), framing: comments, ..Behaviour::tokens(5) };
     let mute = ScriptedEngine::start(mute).await.unwrap();
@@ -48,7 +48,7 @@ async fn an_answer_without_a_word_is_an_answer() {
 
 /// One deadline for the request, whatever it does in the meantime: three attempts do not take three times as long.
 #[tokio::test]
-async fn a_total_timeout_is_not_tried_again() {
+async fn f06_a_total_timeout_is_not_tried_again() {
     for stream in [false, true] {
         let hang = || ScriptedEngine::start(Behaviour::before(Before::Hang));
         let (one, other) = (hang().await.unwrap(), hang().await.unwrap());
@@ -64,7 +64,7 @@ async fn a_total_timeout_is_not_tried_again() {
 
 /// More than the kernel's buffers of both sides hold, to a client that keeps its connection and reads nothing.
 #[tokio::test]
-async fn a_client_that_stops_reading_gives_the_engine_back() {
+async fn f09_a_client_that_stops_reading_gives_the_engine_back() {
     let text = "x".repeat(400_000);
     let engine = ScriptedEngine::start(Behaviour { text: Some(text), ..Behaviour::tokens(64) }).await.unwrap();
     let setup = Setup::new().engine(&engine.url(), "DE");

@@ -4,6 +4,7 @@ use crate::disk::GatedDisk;
 use crate::switch::{Away, Switch};
 use bytes::Bytes;
 use gateway::listen::{Lanes, start};
+use gateway::record::{Record, decode};
 use gateway::shelf::Shelf;
 use gateway::{Clock, Gateway, Limits, Parts, Strategy, SystemClock};
 use http::{HeaderMap, Method, Request, Response};
@@ -12,18 +13,19 @@ use hyper::body::Incoming;
 use ledger::hash::Hash;
 use ledger::key::SigningKey;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use store::tiles::TileFiles;
 use store::{ReceiptFilter, Store};
+use twin::engine::ScriptedEngine;
 use types::snapshot::*;
 use types::*;
 
 pub const MODEL: &str = "scripted";
-const PEPPER: [u8; 32] = [7; 32];
+pub const PEPPER: [u8; 32] = [7; 32];
 const SECRET: &str = "abcdefghjkmnpqrstvwxyz0123456789abcdefghjkmnpqrstvwx";
 
 /// What a test may set; everything else is the same in all.
@@ -314,11 +316,11 @@ impl Setup {
         });
         let lanes = start(gateway.clone(), listener, 1, tokio::runtime::Handle::current(), fallback).unwrap();
         let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new()).build_http();
-        World { folder, store, gateway, shipper, tender, lanes, url, client }
+        World { folder, store, gateway, shipper, tender, lanes, url, acknowledged: Mutex::default(), client }
     }
 }
 
-fn snapshot_key() -> SigningKey {
+pub fn snapshot_key() -> SigningKey {
     SigningKey::from_seed(&[5; 32]).unwrap()
 }
 
@@ -354,6 +356,8 @@ pub struct World {
     tender: tokio::task::JoinHandle<()>,
     lanes: Lanes,
     pub url: String,
+    /// Receipts that answers named.
+    acknowledged: Mutex<BTreeSet<String>>,
     pub client: hyper_util::client::legacy::Client<hyper_util::client::legacy::connect::HttpConnector, Full<Bytes>>,
 }
 
@@ -400,7 +404,11 @@ impl World {
     }
 
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Response<Incoming> {
-        self.client.request(request).await.unwrap()
+        let response = self.client.request(request).await.unwrap();
+        if let Some(receipt) = response.headers().get("hoheit-receipt") {
+            self.acknowledged.lock().unwrap().insert(receipt.to_str().unwrap().to_owned());
+        }
+        response
     }
 
     pub async fn read(response: Response<Incoming>) -> Reply {
@@ -449,6 +457,9 @@ impl World {
         }
         receipts.sort_by_key(|(claims, _)| (claims.sub, claims.inc, claims.seq));
         assert_gapless(&receipts);
+        let ids: BTreeSet<String> = receipts.iter().map(|(claims, _)| claims.jti.to_string()).collect();
+        let lost: Vec<String> = self.acknowledged.lock().unwrap().difference(&ids).cloned().collect();
+        assert!(lost.is_empty(), "answers named receipts that are nowhere: {lost:?}");
         receipts.into_iter().map(|(claims, _)| claims).collect()
     }
 
@@ -457,6 +468,52 @@ impl World {
         let claims = self.settle().await;
         self.stop().await;
         claims
+    }
+
+    /// Stops cleanly and holds everything against everything: every promise of the journal has its one receipt, and what
+    /// receipts say of usage is what these engines counted for the same request.
+    pub async fn audit(self, engines: &[&ScriptedEngine]) -> Vec<ReceiptClaims> {
+        let claims = self.settle().await;
+        let folder = self.folder.clone();
+        self.stop().await;
+        assert_promises_are_kept(&folder, &claims);
+        let attempts: Vec<_> = engines.iter().flat_map(|engine| engine.requests()).collect();
+        for receipt in &claims {
+            let id = receipt.jti.to_string();
+            let of: Vec<_> = attempts.iter().filter(|it| it.header("x-request-id") == Some(id.as_str())).collect();
+            let (input, output) = (receipt.usage.input, receipt.usage.output);
+            match (receipt.usage_source, receipt.outcome) {
+                (UsageSource::Engine, _) => {
+                    let same = |it: &&twin::engine::Request| (it.counted.input, it.counted.output) == (input, output);
+                    assert!(of.iter().any(same), "nobody counted this: {receipt:?} {of:?}");
+                }
+                // What was on its way when somebody left, or broke in its middle, was not read.
+                (UsageSource::EngineRunning, _) => {
+                    let read = |it: &&twin::engine::Request| it.counted.input == input && it.counted.output >= output;
+                    assert!(of.iter().any(read), "more than was counted: {receipt:?} {of:?}");
+                }
+                (UsageSource::None, _) => assert_eq!((input, output, receipt.cost_micro_eur.0), (0, 0, 0)),
+                (UsageSource::Estimated | UsageSource::Watermark, _) => {}
+            }
+        }
+        claims
+    }
+
+    /// The page that Prometheus reads, without what the controller adds.
+    pub fn metrics(&self) -> String {
+        let mut registry = prometheus_client::registry::Registry::default();
+        self.gateway.metrics.register(&mut registry);
+        registry.register_collector(Box::new(gateway::Gauges::of(&self.gateway)));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        text
+    }
+
+    /// The value of one line of that page.
+    pub fn metric(&self, line: &str) -> u64 {
+        let page = self.metrics();
+        let value = page.lines().find_map(|it| it.strip_prefix(line)?.strip_prefix(' '));
+        value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{line}: {page}"))
     }
 
     /// Stops cleanly.
@@ -489,6 +546,25 @@ impl World {
         tokio::task::spawn_blocking(move || lanes.stop()).await.unwrap();
         store.close().await;
     }
+}
+
+/// Every intent that the journal still holds has its receipt, and no request has two there.
+fn assert_promises_are_kept(folder: &tempfile::TempDir, receipts: &[ReceiptClaims]) {
+    let options = journal::Options { segment_bytes: 1 << 20, low_water_bytes: 0, ..Default::default() };
+    let (journal, recovered) = journal::Journal::open(&journal_dir(folder, "test"), [0xff; 16], options).unwrap();
+    let mut written = BTreeSet::new();
+    for record in recovered.records() {
+        let id = match decode(&record.unwrap().payload).unwrap() {
+            Record::Intent(intent) => intent.draft.jti,
+            Record::Receipt(receipt) => {
+                assert!(written.insert(receipt.id), "the journal holds two receipts of {}", receipt.id);
+                receipt.id
+            }
+            Record::Watermark(watermark) => watermark.receipt,
+        };
+        assert!(receipts.iter().any(|it| it.jti == id), "{id} was promised and has no receipt");
+    }
+    journal.close().unwrap();
 }
 
 /// Exactly one receipt per id; chains count from 1 and each receipt names the leaf of the one before.

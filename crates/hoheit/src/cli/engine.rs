@@ -6,6 +6,7 @@ use super::show::{self, Column, field};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::time::Duration;
+use types::snapshot::EngineKind;
 use types::{Country, EngineId, Retention};
 
 #[derive(Debug, Args)]
@@ -70,7 +71,7 @@ Examples:
         #[arg(long, value_name = "N")]
         output_tokens_max: Option<u64>,
         /// What it understands; left out, the engine is asked, and is taken for openai if it does not answer.
-        #[arg(long, value_parser = ["openai", "vllm", "sglang", "embedded"])]
+        #[arg(long, value_parser = EngineKind::ALL.map(EngineKind::as_str))]
         kind: Option<String>,
         /// The name the engine knows the model by.
         #[arg(long, value_name = "NAME")]
@@ -109,7 +110,7 @@ Examples:
 /// How long an engine may take to say what it is. Registering waits no longer: the engine may still be loading.
 const DETECT_SECS_MAX: u64 = 2;
 
-/// The kind by what the engine writes into `owned_by` of its models: vLLM and SGLang write their names. Without the kind
+/// The kind by what the engine writes into `owned_by` of its models: vLLM, SGLang and llama.cpp write their names. Without the kind
 /// a vLLM would share its prefix cache between tenants and count nothing until an answer has ended.
 async fn detect(address: &str, credential: Option<String>) -> &'static str {
     let models = async { Client::engine(address, credential)?.get("/v1/models").await };
@@ -117,6 +118,7 @@ async fn detect(address: &str, credential: Option<String>) -> &'static str {
     match answer.ok().and_then(Result::ok).as_ref().and_then(|models| models["data"][0]["owned_by"].as_str()) {
         Some("vllm") => "vllm",
         Some("sglang") => "sglang",
+        Some("llamacpp") => "llama-server",
         _ => "openai",
     }
 }

@@ -109,7 +109,7 @@ async fn serve(options: Options, folder: Folder, clock: Arc<SystemClock>) -> Res
         receipt_key: receipt_key.clone(),
         pepper: folder.pepper,
         clock: clock.clone(),
-        limits: gateway::Limits::default(),
+        limits: gateway::Limits { pad_from: options.pad_streams.from(), ..Default::default() },
         routing: options.routing.into(),
         snapshot: match &away {
             None => issuer.issue(store.snapshot(&folder.site.site).await?, clock.now()),

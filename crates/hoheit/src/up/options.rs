@@ -4,7 +4,30 @@ use crate::cli::Policy;
 use clap::{Args, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use types::Country;
+use types::{Country, DataClass};
+
+/// Which streams are padded against length analysis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PadStreams {
+    Never,
+    Secret,
+    Confidential,
+    Internal,
+    Public,
+}
+
+impl PadStreams {
+    /// The lowest class whose streams are padded.
+    pub fn from(self) -> Option<DataClass> {
+        match self {
+            PadStreams::Never => None,
+            PadStreams::Secret => Some(DataClass::Secret),
+            PadStreams::Confidential => Some(DataClass::Confidential),
+            PadStreams::Internal => Some(DataClass::Internal),
+            PadStreams::Public => Some(DataClass::Public),
+        }
+    }
+}
 
 /// A week: longer than that nobody should serve on keys and rules that nobody can change.
 const SNAPSHOT_TTL_MAX: u64 = 7 * 86_400;
@@ -65,6 +88,10 @@ pub struct Options {
     /// unless too much work waits there.
     #[arg(long, value_name = "HOW", value_enum, default_value = "prefix")]
     pub routing: Policy,
+    /// Pad streams of data of this class and above, so that the sizes of encrypted records do not tell the lengths of
+    /// tokens. Costs about 256 bytes a token.
+    #[arg(long, value_name = "CLASS", value_enum, default_value = "confidential")]
+    pub pad_streams: PadStreams,
     /// Text for people, JSON for collectors.
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,

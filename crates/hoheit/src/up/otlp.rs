@@ -3,13 +3,15 @@
 //!
 //! No content, ever: everything here comes from a receipt's claims, which hold none.
 
-use gateway::trace::{Ended, ids};
+use gateway::trace::{Ended, attempt_span, ids};
 use serde_json::{Value, json};
 use types::code::Fault;
 use types::{Outcome, UnixMillis};
 
 /// `SPAN_KIND_SERVER`.
 const KIND_SERVER: u8 = 2;
+/// `SPAN_KIND_CLIENT`.
+const KIND_CLIENT: u8 = 3;
 /// `STATUS_CODE_ERROR`.
 const STATUS_ERROR: u8 = 2;
 
@@ -52,7 +54,7 @@ fn attributes(ended: &Ended) -> Vec<Value> {
         text("hoheit.data_class", claims.data_class.to_string()),
         text("hoheit.outcome", claims.outcome.as_str()),
         number("hoheit.cost_micro_eur", claims.cost_micro_eur.0),
-        number("hoheit.attempts", ended.attempts),
+        number("hoheit.attempts", ended.attempts.len()),
     ];
     if let Some(served) = &claims.served_by {
         attributes.push(text("hoheit.engine", &served.machine));
@@ -87,6 +89,31 @@ fn span(ended: &Ended) -> Value {
     span
 }
 
+/// One span for each engine that was asked, below the request's: who failed, why, and who answered.
+fn attempts(ended: &Ended) -> impl Iterator<Item = Value> {
+    let (trace, parent) = ids(ended.parent, ended.claims.jti);
+    ended.attempts.iter().zip(1..).map(move |(attempt, number)| {
+        let end = attempt.failed.map_or(ended.claims.ended_at, |(_, at)| at);
+        let mut attributes = vec![
+            text("hoheit.receipt", ended.claims.jti.to_string()),
+            self::number("hoheit.attempt", number),
+            text("hoheit.engine", attempt.engine.to_string()),
+        ];
+        attributes.extend(attempt.failed.map(|(code, _)| text("error.type", code.as_str())));
+        json!({
+            "traceId": format!("{trace:032x}"),
+            "spanId": format!("{:016x}", attempt_span(ended.claims.jti, number)),
+            "parentSpanId": format!("{parent:016x}"),
+            "name": format!("attempt {number}"),
+            "kind": KIND_CLIENT,
+            "startTimeUnixNano": nanos(attempt.began_at),
+            "endTimeUnixNano": nanos(end.max(attempt.began_at)),
+            "attributes": attributes,
+            "status": if attempt.failed.is_some() { json!({"code": STATUS_ERROR}) } else { json!({}) },
+        })
+    })
+}
+
 /// The body of one export.
 pub fn body(service: &str, site: &str, batch: &[Ended]) -> Vec<u8> {
     let version = env!("CARGO_PKG_VERSION");
@@ -95,7 +122,7 @@ pub fn body(service: &str, site: &str, batch: &[Ended]) -> Vec<u8> {
         "resource": {"attributes": resource},
         "scopeSpans": [{
             "scope": {"name": "hoheit", "version": version},
-            "spans": batch.iter().map(span).collect::<Vec<_>>(),
+            "spans": batch.iter().flat_map(|ended| std::iter::once(span(ended)).chain(attempts(ended))).collect::<Vec<_>>(),
         }],
     }]})
     .to_string()

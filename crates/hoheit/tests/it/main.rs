@@ -7,6 +7,7 @@
 mod canary;
 mod client;
 mod described;
+mod dribble;
 mod kill;
 mod metrics;
 mod nano;

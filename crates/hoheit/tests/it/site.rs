@@ -15,7 +15,9 @@ const BINARY: &str = env!("CARGO_BIN_EXE_hoheit");
 
 /// `hoheit` without what the environment of the person who runs the tests says.
 pub fn hoheit(arguments: &[&str]) -> Command {
-    let mut command = Command::new(BINARY);
+    // A measurement names a release build.
+    let binary = std::env::var_os("HOHEIT_MEASURED").unwrap_or_else(|| BINARY.into());
+    let mut command = Command::new(binary);
     command.args(arguments).stdin(Stdio::null());
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(|name| name.starts_with("HOHEIT_") || name.starts_with("OTEL_")) {
@@ -79,7 +81,10 @@ impl Site {
         assert!(self.process.is_none(), "it runs already");
         let data = self.data();
         let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
-        let mut command = hoheit(&["up", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()]);
+        let mut command = hoheit(&["up", "--data", data.to_str().unwrap()]);
+        if !self.arguments.iter().any(|argument| argument == "--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
         command.args(&self.arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
         let mut process = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap());

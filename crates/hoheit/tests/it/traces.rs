@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use twin::engine::{Behaviour, Script, ScriptedEngine};
+use twin::engine::{Before, Behaviour, Script, ScriptedEngine};
 
 const PROMPT: &str = "canary-prompt-91c2";
 const ANSWER: &str = "canary-answer-0b7d";
@@ -97,7 +97,7 @@ async fn every_request_leaves_a_span_without_content() {
     assert_eq!(site.stop(), Some(0));
 
     let exports = exports.lock().unwrap();
-    let mut spans = BTreeMap::new();
+    let (mut spans, mut attempts) = (BTreeMap::new(), BTreeMap::new());
     for (path, scope, body) in exports.iter() {
         assert_eq!((path.as_str(), scope.as_deref()), ("/v1/traces", Some("muster")));
         let body: Value = serde_json::from_slice(body).unwrap();
@@ -108,11 +108,13 @@ async fn every_request_leaves_a_span_without_content() {
         let resource = attributes(&body["resourceSpans"][0]["resource"]);
         assert_eq!((resource["service.name"].as_str(), resource["hoheit.site"].as_str()), ("inference", "muc1"));
         for span in body["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap() {
-            spans.insert(attributes(span)["hoheit.receipt"].clone(), span.clone());
+            let said = attributes(span);
+            let of = if said.contains_key("hoheit.attempt") { &mut attempts } else { &mut spans };
+            of.insert(said["hoheit.receipt"].clone(), span.clone());
         }
     }
-    // One a request, those left out that the caller does not record.
-    assert_eq!(spans.len(), 3, "{spans:#?}");
+    // One a request, those left out that the caller does not record; and one for each engine that was asked.
+    assert_eq!((spans.len(), attempts.len()), (3, 2), "{spans:#?}");
     assert!(!spans.contains_key(&unrecorded));
 
     let span = &spans[&continued];
@@ -152,7 +154,79 @@ async fn every_request_leaves_a_span_without_content() {
     // The engine continues the same traces.
     let got: Vec<_> = engine.requests().iter().map(|it| it.header("traceparent").map(str::to_owned)).collect();
     let traceparent = |span: &Value| Some(format!("00-{}-{}-01", text(&span["traceId"]), text(&span["spanId"])));
-    assert_eq!(got, [traceparent(&spans[&continued]), traceparent(&spans[&begun]), None]);
+    assert_eq!(got, [traceparent(&attempts[&continued]), traceparent(&attempts[&begun]), None]);
+    for receipt in [&continued, &begun] {
+        assert_eq!(attempts[receipt]["parentSpanId"], spans[receipt]["spanId"]);
+    }
+}
+
+/// Three engines, two of which fail: three spans below the request's, three lines, one receipt.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f20_each_attempt_is_a_span_and_a_line_below_its_request() {
+    let full = || ScriptedEngine::start(Script::always(Behaviour::before(Before::error(503))));
+    let (one, other, good) =
+        (full().await.unwrap(), full().await.unwrap(), ScriptedEngine::start(engine()).await.unwrap());
+    let (url, exports) = collector().await;
+    let arguments = ["--no-model", "--otlp-endpoint", &url, "--log-format", "json"];
+    let mut site = Site::start_with(&arguments, &[("HOHEIT_LOG", "gateway::attempt=debug,info")]);
+    [&one, &other, &good].into_iter().for_each(|engine| drop(site.engine(&engine.url(), "here")));
+    let customer = site.customer("Muster");
+    let client = Client::new();
+    let mut receipt = String::new();
+    // Until the dice sent a request to all three; a breaker opens at the fifth failure.
+    for _ in 0..60 {
+        let before = good.requests().len();
+        let tried = one.requests().len() + other.requests().len();
+        let (status, id) = ask(&client, &site, &customer.key, "here", true, None).await;
+        assert_eq!((status, good.requests().len()), (200, before + 1));
+        if one.requests().len() + other.requests().len() == tried + 2 {
+            receipt = id;
+            break;
+        }
+    }
+    assert!(!receipt.is_empty(), "no request met both: by chance once in 10^6 times");
+    assert_eq!(site.stop(), Some(0));
+
+    let exports = exports.lock().unwrap();
+    let (mut spans, mut attempts) = (Vec::new(), BTreeMap::new());
+    for (_, _, body) in exports.iter() {
+        let body: Value = serde_json::from_slice(body).unwrap();
+        for span in body["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap() {
+            let said = attributes(span);
+            match said.get("hoheit.attempt") {
+                _ if said["hoheit.receipt"] != receipt => {}
+                Some(number) => drop(attempts.insert(number.clone(), (span.clone(), said))),
+                None => spans.push((span.clone(), said)),
+            }
+        }
+    }
+    let [(request, said)] = &spans[..] else { panic!("one span a request: {spans:?}") };
+    assert_eq!((said["hoheit.attempts"].as_str(), said["hoheit.outcome"].as_str()), ("3", "completed"));
+    assert_eq!(attempts.keys().map(String::as_str).collect::<Vec<_>>(), ["1", "2", "3"]);
+    for (number, (span, said)) in &attempts {
+        assert_eq!((&span["parentSpanId"], &span["traceId"]), (&request["spanId"], &request["traceId"]));
+        assert_eq!(said.get("error.type").map(String::as_str), (number != "3").then_some("engine_failed"));
+    }
+    let engines: std::collections::BTreeSet<_> = attempts.values().map(|(_, said)| &said["hoheit.engine"]).collect();
+    assert_eq!(engines.len(), 3, "never the same twice");
+    // The same in the log: the receipt's id is the parent.
+    let log = site.log();
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let lines: Vec<_> = lines
+        .filter(|line| line["target"] == "gateway::attempt" && line["fields"]["receipt"] == receipt.as_str())
+        .map(|line| (line["fields"]["attempt"].as_u64().unwrap(), line["fields"]["code"].as_str().map(str::to_owned)))
+        .collect();
+    let failed = |number| (number, Some("engine_failed".to_owned()));
+    assert_eq!(lines, [failed(1), failed(2), (3, None)]);
+    let receipts = site_receipts(&mut site, &customer.tenant);
+    assert_eq!(receipts.iter().filter(|it| it["id"] == receipt.as_str()).count(), 1);
+}
+
+fn site_receipts(site: &mut Site, tenant: &str) -> Vec<Value> {
+    site.boot();
+    let page = site.cli(&["receipt", "list", "--tenant", tenant]);
+    assert_eq!(site.stop(), Some(0));
+    page["data"].as_array().unwrap().clone()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

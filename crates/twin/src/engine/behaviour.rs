@@ -141,6 +141,9 @@ pub struct Behaviour {
     pub end: End,
     pub usage: UsageStory,
     pub framing: Framing,
+    /// Goes on working when its client has left, until [`super::ScriptedEngine::release`]: closing the connection does not
+    /// cancel what engines of some kinds do.
+    pub runs_on: bool,
     /// Returns the request's body as a text under `twin_echo`, so that a test sees what arrived, byte for byte.
     pub echo: bool,
 }
@@ -159,6 +162,7 @@ impl Default for Behaviour {
             end: End::Complete,
             usage: UsageStory::Correct,
             framing: Framing::default(),
+            runs_on: false,
             echo: false,
         }
     }
@@ -191,7 +195,7 @@ impl std::error::Error for BehaviourError {}
 impl FromStr for Behaviour {
     type Err = BehaviourError;
 
-    /// Words between spaces or commas: `tokens=N per-event=N prompt=N cached=N overrun echo crlf comments split=N giant=N
+    /// Words between spaces or commas: `tokens=N per-event=N prompt=N cached=N overrun runs-on echo crlf comments split=N giant=N
     /// pace=free|step|MILLISECONDS usage=correct|absent|zero|shrinking|too-large|final-differs status=N busy=SECONDS html
     /// refuse close hang end=die-after-head|die-inside:N|die-after:N|stall-after:N|stall-behind:N|half-line:N|no-done|error-after:N|garbage-after:N`.
     fn from_str(text: &str) -> Result<Behaviour, BehaviourError> {
@@ -213,6 +217,7 @@ impl Behaviour {
             "cached" => self.cached_tokens = value.parse().ok()?,
             "text" => self.text = Some(value.to_owned()),
             "overrun" => self.ignore_max_tokens = true,
+            "runs-on" => self.runs_on = true,
             "echo" => self.echo = true,
             "crlf" => self.framing.crlf = true,
             "comments" => self.framing.comments = true,

@@ -14,16 +14,27 @@ pub enum State {
     Completed,
     /// The client left first.
     Cancelled,
+    /// The client left, and the engine works on.
+    RunsOn,
+    /// The client left, and the engine worked to the end all the same.
+    RanOn,
     /// The script broke the connection.
     Died,
 }
 
 impl State {
+    /// Nothing more will be counted.
+    pub fn has_ended(self) -> bool {
+        !matches!(self, State::Running | State::RunsOn)
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             State::Running => "running",
             State::Completed => "completed",
             State::Cancelled => "cancelled",
+            State::RunsOn => "runs on",
+            State::RanOn => "ran on",
             State::Died => "died",
         }
     }
@@ -109,7 +120,7 @@ impl Log {
         let mut requests = self.locked();
         let request = &mut requests[index];
         change(request);
-        if request.state != State::Running
+        if request.state.has_ended()
             && let Some(on_end) = &self.on_end
         {
             on_end(request);
@@ -130,11 +141,17 @@ pub(crate) struct Ticket {
     shared: Arc<super::Shared>,
     index: usize,
     ended: bool,
+    /// What is counted in the end if the client leaves and the work goes on.
+    whole: Option<Counted>,
 }
 
 impl Ticket {
     pub fn new(shared: Arc<super::Shared>, index: usize) -> Ticket {
-        Ticket { shared, index, ended: false }
+        Ticket { shared, index, ended: false, whole: None }
+    }
+
+    pub fn runs_on_to(&mut self, whole: Counted) {
+        self.whole = Some(whole);
     }
 
     pub fn count(&self, counted: Counted, events: u64) {
@@ -154,6 +171,15 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.end(State::Cancelled);
+        let runtime = tokio::runtime::Handle::try_current();
+        let (Some(whole), Ok(runtime), false) = (self.whole, runtime, self.ended) else {
+            return self.end(State::Cancelled);
+        };
+        self.end(State::RunsOn);
+        let (shared, index) = (self.shared.clone(), self.index);
+        runtime.spawn(async move {
+            let _closed = shared.stall.acquire().await;
+            shared.log.change(index, |request| (request.counted, request.state) = (whole, State::RanOn));
+        });
     }
 }

@@ -58,6 +58,9 @@ async fn serve(shared: Arc<Shared>, farewell: Farewell, request: Request<Incomin
     let mut ticket = Ticket::new(shared.clone(), index);
     let ask = Ask { index, path, headers: &head.headers, model: &model, body: &body };
     let behaviour = shared.script.decide(&ask);
+    if let (Some(asked), true) = (&asked, behaviour.runs_on) {
+        ticket.runs_on_to(asked.counted(&behaviour, asked.output(&behaviour).0));
+    }
     match &behaviour.before {
         Before::Answer => {}
         Before::Hang => {
