@@ -17,14 +17,15 @@ mod peer;
 mod print;
 mod replicas;
 mod routers;
-mod site;
 mod streams;
 mod whole;
 
+use crate::site::Site;
 use crate::{prerequisites, process, root, screen};
 use anyhow::{Context, Result};
 use ask::Body;
 use clap::Args;
+pub use cpu::tree_us;
 use peer::Peer;
 use std::path::{Path, PathBuf};
 
@@ -166,12 +167,20 @@ impl Bench<'_> {
             peers.push(nginx::proxy(folder, backend)?);
         }
         if self.options.wants("hoheit") {
-            peers.push(site::hoheit(folder, &self.hoheit, backend)?);
+            let site = self.site(folder, &[])?;
+            let key = site.customer()?.key;
+            site.engines("bench", &[backend])?;
+            peers.push(Peer::hoheit(site, key));
         }
         for router in routers::ROUTERS.iter().filter(|router| self.options.peers && self.options.wants(router.name)) {
             peers.push(router.start(folder, &[backend])?);
         }
         Ok(peers)
+    }
+
+    /// On core 1, in a folder that may hold a site already.
+    fn site(&self, folder: &Path, more: &[String]) -> Result<Site> {
+        Site::start(folder, on_core(1, &self.hoheit), &self.hoheit, more)
     }
 
     fn say_round(&self, round: u32, what: &str, peer: &str) {

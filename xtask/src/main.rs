@@ -14,6 +14,8 @@ mod process;
 mod root;
 mod screen;
 mod simulate;
+mod site;
+mod soak;
 mod test;
 mod tidy;
 
@@ -40,6 +42,8 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Runs seeds of the simulation: the whole site on a network, a disk and a clock that are not real.
     Simulate(simulate::Options),
+    /// An hour of mixed load on the release build: memory flat, no receipt lost, chains verify.
+    Soak(soak::Options),
     /// Prints the numbers of the house: files, functions, packages. They fail nothing.
     Tidy,
     /// Writes the OpenAPI description anew from the code.
@@ -68,6 +72,7 @@ fn main() -> Result<()> {
         Command::Bench(BenchCommand::Verify(options)) => bench::offline::verify(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Simulate(options) => simulate::run(&options),
+        Command::Soak(options) => soak::run(&options),
         Command::Tidy => tidy::run(),
         Command::Openapi => openapi::run(),
     }

@@ -69,16 +69,21 @@ impl Server {
         Ok(self.child.wait()?)
     }
 
-    /// The last lines it wrote.
-    pub fn log_end(&self) -> String {
-        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(20)..].join("\n")
+    /// SIGKILL: it gets no chance to end well.
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
     }
-}
 
-impl Drop for Server {
-    fn drop(&mut self) {
+    /// SIGTERM; how it ended. Killed, and so not well, if it takes longer than it may.
+    pub fn stop(mut self) -> Result<ExitStatus> {
+        self.terminate();
+        Ok(self.child.wait()?)
+    }
+
+    /// Asks it to end, and kills it if it does not.
+    fn terminate(&mut self) {
         if let Ok(Some(_)) = self.child.try_wait() {
             return;
         }
@@ -96,6 +101,19 @@ impl Drop for Server {
         }
         let _killed = self.child.kill();
         let _status = self.child.wait();
+    }
+
+    /// The last lines it wrote.
+    pub fn log_end(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.terminate();
     }
 }
 

@@ -1,6 +1,7 @@
 //! Something that takes the load, and what can stand behind it.
 
 use crate::process::Server;
+use crate::site::Site;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -25,6 +26,11 @@ impl Peer {
     /// A gateway that asks for no key.
     pub fn open(name: &'static str, address: SocketAddr, server: Server) -> Peer {
         Peer { name, address, key: "none".into(), receipts: false, server: Some(server) }
+    }
+
+    /// Hoheit with this key.
+    pub fn hoheit(site: Site, key: String) -> Peer {
+        Peer { name: "hoheit", address: site.address, key, receipts: true, server: Some(site.server) }
     }
 
     /// The process whose CPU counts.

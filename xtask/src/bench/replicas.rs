@@ -4,7 +4,6 @@
 use super::ask::Body;
 use super::peer::Peer;
 use super::routers::ROUTERS;
-use super::site::Site;
 use super::whole::{self, Row};
 use super::{Bench, load, nginx};
 use crate::{process, screen};
@@ -33,10 +32,10 @@ pub fn measure(bench: &Bench<'_>, counts: &[u32]) -> Result<Vec<Fleet>> {
         // Registered once; each strategy starts the same folders again.
         let mut keys = Vec::new();
         for count in counts {
-            let site = Site::start(&bench.folder(&format!("replicas/{count}"))?, &bench.hoheit, &[])?;
+            let site = bench.site(&bench.folder(&format!("replicas/{count}"))?, &[])?;
             screen::step(&format!("registering {count} engines"));
-            keys.push(site.key()?);
-            site.engines(replicas(count))?;
+            keys.push(site.customer()?.key);
+            site.engines("bench", replicas(count))?;
         }
         for strategy in strategies(bench)? {
             let more: Vec<String> = match strategy.as_str() {
@@ -45,7 +44,7 @@ pub fn measure(bench: &Bench<'_>, counts: &[u32]) -> Result<Vec<Fleet>> {
             };
             let start = |(count, key): (&u32, &String)| -> Result<Peer> {
                 let folder = bench.folder(&format!("replicas/{count}"))?;
-                Ok(Site::start(&folder, &bench.hoheit, &more)?.peer(key.clone()))
+                Ok(Peer::hoheit(bench.site(&folder, &more)?, key.clone()))
             };
             let peers = counts.iter().zip(&keys).map(start).collect::<Result<Vec<_>>>()?;
             fleets.push(fleet(bench, &folder, "hoheit", strategy, counts, &peers)?);
