@@ -210,14 +210,9 @@ pub async fn seal_once(parts: &SealerParts) -> Result<usize, SealFailure> {
     Ok(count)
 }
 
-/// Deletes every partial tile of the places that are full now: slow traffic leaves up to 255 of them, a file each.
+/// Deletes every partial tile of the places that are full now.
 fn sweep(tiles: &TileFiles, obsolete: &[String]) -> Result<(), SealFailure> {
-    for tile in obsolete.iter().filter_map(|path| Tile::parse(path).ok()) {
-        for width in 1..ledger::tile::WIDTH_FULL {
-            tiles.remove_partial(&Tile { width, ..tile }.path())?;
-        }
-    }
-    Ok(())
+    Ok(obsolete.iter().try_for_each(|path| tiles.remove_partials(path))?)
 }
 
 /// Seals until told to stop, and once more then. Ends early only with a fork.

@@ -17,7 +17,7 @@ use crate::refusal::Refusal;
 use crate::replica::InFlight;
 use crate::sse::data_range;
 use crate::times::Pace;
-use crate::upstream::{Next, Upstream};
+use crate::upstream::{Next, Rest, Upstream};
 use bytes::{Bytes, BytesMut};
 use http_body::Frame;
 use std::future::Future;
@@ -57,6 +57,7 @@ enum State {
     Sealing {
         sealed: Handover,
         last: Bytes,
+        rest: Option<Rest>,
     },
     Done,
 }
@@ -118,7 +119,10 @@ impl Relay {
                         return Poll::Ready(Some(Ok(Frame::data(bytes))));
                     }
                 }
-                State::Sealing { sealed, last } => {
+                State::Sealing { sealed, last, rest } => {
+                    if rest.as_mut().is_some_and(|rest| rest.poll_end(cx).is_ready()) {
+                        *rest = None;
+                    }
                     let durable = ready!(Pin::new(sealed).poll(cx)).is_ok();
                     let last = std::mem::take(last);
                     self.state = State::Done;
@@ -177,7 +181,7 @@ impl Relay {
             let State::Streaming(streaming) = std::mem::replace(&mut self.state, State::Done) else {
                 return Poll::Ready(None);
             };
-            let Streaming { obligation, in_flight, .. } = *streaming;
+            let Streaming { upstream, obligation, in_flight } = *streaming;
             let now = obligation.gateway().clock.monotonic_millis();
             let quarantine = &obligation.gateway().quarantine;
             match end.code {
@@ -208,7 +212,8 @@ impl Relay {
                 let body = kept.map(BytesMut::freeze);
                 (guard, Answer { receipt, content_type: "text/event-stream", body })
             });
-            self.state = State::Sealing { sealed: Handover::new(obligation.close(end), repeatable), last };
+            let rest = finished.then(|| upstream.rest());
+            self.state = State::Sealing { sealed: Handover::new(obligation.close(end), repeatable), last, rest };
         }
         Poll::Ready(Some(out).filter(|out| !out.is_empty()))
     }

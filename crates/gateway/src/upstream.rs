@@ -130,6 +130,29 @@ impl Upstream {
     }
 }
 
+/// What comes behind an answer's last event: as a rule the few bytes that end the body, and then the connection can take the
+/// next request. Read while the receipt is made durable, and given up with it.
+pub struct Rest(LinkBody);
+
+impl Upstream {
+    pub fn rest(self) -> Rest {
+        Rest(self.body)
+    }
+}
+
+impl Rest {
+    /// Ready when nothing more can come.
+    pub fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match ready!(Pin::new(&mut self.0).poll_frame(cx)) {
+                // Nobody wants it; an engine that goes on and on is hung up on when the receipt is there.
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
 fn data(event: &[u8]) -> Option<&[u8]> {
     data_range(event).map(|range| &event[range])
 }

@@ -123,17 +123,28 @@ impl TileFiles {
         }
     }
 
-    /// Deletes a partial tile or bundle that a full one replaces; deleting what is gone is fine.
-    pub fn remove_partial(&self, path: &str) -> Result<(), TilesError> {
+    /// Deletes every partial tile or bundle of the place of `path`, a partial one that a full one has replaced. Slow traffic
+    /// leaves up to 255 of them, a file each; fast traffic one or none, so the folder is read and not each width tried.
+    /// Deleting what is gone is fine.
+    pub fn remove_partials(&self, path: &str) -> Result<(), TilesError> {
         let place = self.place(path)?;
         match Tile::parse(path) {
             Ok(tile) if !tile.is_full() && self.place(&tile.full().path())?.exists() => {}
             _ => return Err(TilesError::Path { path: path.to_owned() }),
         }
-        match fs::remove_file(&place) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(TilesError::io(&place)(error)),
-            _ => Ok(()),
+        let Some(folder) = place.parent() else { return Err(TilesError::Path { path: path.to_owned() }) };
+        let names = match fs::read_dir(folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            names => names.map_err(TilesError::io(folder))?,
+        };
+        for name in names {
+            let file = name.map_err(TilesError::io(folder))?.path();
+            match fs::remove_file(&file) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(TilesError::io(&file)(error)),
+                _ => {}
+            }
         }
+        Ok(())
     }
 
     /// Replaces the checkpoint. The tiles it covers must be written before.
@@ -255,7 +266,7 @@ mod tests {
         let appended = append(&old, files, &leaves).unwrap();
         files.write_all(appended.files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice()))).unwrap();
         files.publish_checkpoint(&signer("log.example/a").checkpoint(&appended.head)).unwrap();
-        appended.obsolete.iter().for_each(|path| files.remove_partial(path).unwrap());
+        appended.obsolete.iter().for_each(|path| files.remove_partials(path).unwrap());
         appended.files
     }
 
@@ -335,11 +346,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let files = TileFiles::open(dir.path()).unwrap();
         grow(&files, 200);
-        assert!(files.remove_partial("tile/0/000.p/200").is_err(), "nothing replaces it yet");
+        assert!(files.remove_partials("tile/0/000.p/200").is_err(), "nothing replaces it yet");
+        std::fs::write(dir.path().join("tile/0/000.p/100"), "an older one").unwrap();
         grow(&files, 256);
         assert_eq!(files.read("tile/0/000.p/200").unwrap(), None);
-        assert!(files.remove_partial("tile/0/000").is_err());
-        files.remove_partial("tile/0/000.p/200").unwrap();
+        assert_eq!(files.read("tile/0/000.p/100").unwrap(), None, "whatever its width");
+        assert!(files.remove_partials("tile/0/000").is_err());
+        files.remove_partials("tile/0/000.p/200").unwrap();
     }
 
     #[test]

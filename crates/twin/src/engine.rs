@@ -22,6 +22,7 @@ use log::Log;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     pub stall: Arc<Semaphore>,
     /// Models that `/v1/models` lists.
     pub models: Vec<String>,
+    /// Connections taken so far.
+    pub connections: AtomicUsize,
 }
 
 /// A running scripted engine. Dropping it stops it and closes its connections.
@@ -72,6 +75,7 @@ impl ScriptedEngine {
             steps: Arc::new(Semaphore::new(0)),
             stall: Arc::new(Semaphore::new(0)),
             models,
+            connections: AtomicUsize::new(0),
         });
         let stopping = Arc::new(Notify::new());
         let server = tokio::spawn(server::run(listener, shared.clone(), stopping.clone()));
@@ -90,6 +94,11 @@ impl ScriptedEngine {
     /// Every request to a `/v1` path so far except `/v1/models`, oldest first.
     pub fn requests(&self) -> Vec<Request> {
         self.shared.log.all()
+    }
+
+    /// Connections taken so far, those that have closed included.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::Relaxed)
     }
 
     /// Requests whose client left before the answer was complete.

@@ -32,6 +32,21 @@ async fn a_whole_answer_is_forwarded_and_receipted() {
     assert!(receipt.policy.permit && !receipt.policy.rules.is_empty());
 }
 
+/// A handshake for each request, with TLS, would cost more than all the rest.
+#[tokio::test]
+async fn connections_to_engines_are_used_again_by_whole_answers_and_by_streams() {
+    for stream in [false, true] {
+        let engine = ScriptedEngine::start(Behaviour::tokens(3)).await.unwrap();
+        let world = Setup::new().engine(&engine.url(), "DE").start().await;
+        for _ in 0..8 {
+            assert_eq!(world.chat(json!({"stream": stream})).await.status, 200);
+        }
+        // One is enough if each stream's last bytes are here before its receipt is durable; that they are late eight times
+        // out of eight is not.
+        assert!(engine.connections() < 8, "stream: {stream}, {} connections", engine.connections());
+    }
+}
+
 #[tokio::test]
 async fn usage_is_forced_and_hidden_from_a_client_that_did_not_ask() {
     let engine = ScriptedEngine::start(Behaviour::tokens(4)).await.unwrap();

@@ -105,7 +105,7 @@ async fn sealer(store: &Store, files: &TileFiles, signer: &LogSigner, steps: u8)
         files.publish_checkpoint(&checkpoint).unwrap();
     }
     if steps >= 4 {
-        obsolete.iter().for_each(|path| files.remove_partial(path).unwrap());
+        obsolete.iter().for_each(|path| files.remove_partials(path).unwrap());
     }
 }
 

@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -28,6 +29,7 @@ pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>, stopping: Ar
         tokio::select! {
             accepted = listener.accept() => {
                 let Ok((stream, _)) = accepted else { continue };
+                shared.connections.fetch_add(1, Ordering::Relaxed);
                 let _set = stream.set_nodelay(true);
                 let (farewell, shared) = (Farewell::default(), shared.clone());
                 let socket = TokioIo::new(Socket::new(stream, farewell.clone()));
