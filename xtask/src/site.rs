@@ -75,7 +75,6 @@ impl Site {
         }
         Ok(())
     }
-
 }
 
 fn text(value: &Value) -> Result<String> {

@@ -50,7 +50,9 @@ struct Programs(PathBuf);
 impl Programs {
     fn of(options: &Options) -> Result<Programs> {
         if let Some(folder) = &options.programs {
-            return Ok(Programs(folder.canonicalize().with_context(|| format!("no such folder: {}", folder.display()))?));
+            return Ok(Programs(
+                folder.canonicalize().with_context(|| format!("no such folder: {}", folder.display()))?,
+            ));
         }
         screen::step("building in release mode (the first time takes several minutes)");
         let packages = ["--package", "hoheit", "--package", "verify", "--package", "twin"];
@@ -70,7 +72,9 @@ pub fn run(options: &Options) -> Result<()> {
     let result = soak(options, &programs, &folder);
     match &result {
         // An hour's journal, database and export are gigabytes; the samples are small and stay.
-        Ok(()) => drop(std::fs::remove_dir_all(folder.join("site")).and(std::fs::remove_dir_all(folder.join("export")))),
+        Ok(()) => {
+            drop(std::fs::remove_dir_all(folder.join("site")).and(std::fs::remove_dir_all(folder.join("export"))))
+        }
         Err(_) => screen::step(&format!("what it left: {}", folder.display())),
     }
     result

@@ -37,9 +37,26 @@ pub enum Kind {
 }
 
 const ROUND: [Kind; 20] = [
-    Kind::Whole, Kind::Stream, Kind::Whole, Kind::Leave, Kind::Stream, Kind::Long, Kind::Whole, Kind::Broken, Kind::Stream,
-    Kind::Whole, Kind::ReadSlowly, Kind::Lied, Kind::Whole, Kind::Stream, Kind::Refused, Kind::Leave, Kind::Whole,
-    Kind::LeaveAtOnce, Kind::Stream, Kind::Malformed,
+    Kind::Whole,
+    Kind::Stream,
+    Kind::Whole,
+    Kind::Leave,
+    Kind::Stream,
+    Kind::Long,
+    Kind::Whole,
+    Kind::Broken,
+    Kind::Stream,
+    Kind::Whole,
+    Kind::ReadSlowly,
+    Kind::Lied,
+    Kind::Whole,
+    Kind::Stream,
+    Kind::Refused,
+    Kind::Leave,
+    Kind::Whole,
+    Kind::LeaveAtOnce,
+    Kind::Stream,
+    Kind::Malformed,
 ];
 
 /// What an answer said that its receipt must say too.

@@ -43,8 +43,7 @@ pub struct Fleet {
 
 impl Fleet {
     pub fn start(program: &Path, folder: &Path) -> Result<Fleet> {
-        let mut fleet =
-            Fleet { program: program.to_owned(), folder: folder.to_owned(), engines: Vec::new(), kills: 0 };
+        let mut fleet = Fleet { program: program.to_owned(), folder: folder.to_owned(), engines: Vec::new(), kills: 0 };
         for number in 0..KINDS.len() {
             let address: SocketAddr = format!("127.0.0.1:{}", http::free_port()?).parse()?;
             let server = Some(fleet.engine(number, address)?);

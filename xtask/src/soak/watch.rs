@@ -169,7 +169,11 @@ impl Memory {
 
     pub fn check(&self) -> Result<()> {
         let most = GROWTH_MIB_MAX.max(self.mean_mib * GROWTH_PART_MAX);
-        ensure!(self.growth_mib <= most, "memory grew by {:.1} MiB after the warm-up (at most {most:.1})", self.growth_mib);
+        ensure!(
+            self.growth_mib <= most,
+            "memory grew by {:.1} MiB after the warm-up (at most {most:.1})",
+            self.growth_mib
+        );
         Ok(())
     }
 }

@@ -216,7 +216,9 @@ mod tests {
 
     #[tokio::test]
     async fn an_engine_is_asked_what_it_is() {
-        for (owner, expect) in [("vllm", "vllm"), ("sglang", "sglang"), ("llamacpp", "llama-server"), ("hoheit", "openai")] {
+        for (owner, expect) in
+            [("vllm", "vllm"), ("sglang", "sglang"), ("llamacpp", "llama-server"), ("hoheit", "openai")]
+        {
             for path in ["", "/", "/v1", "/v1/"] {
                 let url = engine(format!(r#"{{"data":[{{"id":"m","owned_by":"{owner}"}}]}}"#));
                 assert_eq!(detect(&format!("{url}{path}"), Some("key".into())).await, expect, "{owner} {path}");
