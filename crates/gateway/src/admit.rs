@@ -48,6 +48,11 @@ impl Admitted {
         &self.body.bytes
     }
 
+    /// What the prompt is billed as if its engine never counts it.
+    pub fn estimate_input(&mut self) {
+        self.obligation.meter.estimate_input(&self.body.bytes[self.fields.prompt_at.clone()]);
+    }
+
     pub fn verdict(&self) -> &Verdict {
         &self.verdict
     }

@@ -145,6 +145,7 @@ impl EngineClient {
                 // Boxed, as is the opening of a stream: every request's future has the room for them.
                 None => (Box::pin(self.connect(routed)).await.map_err(Unanswered::Unreachable)?, false),
             };
+            routed.in_flight.note_sent();
             match link.send(request(routed)).await {
                 Ok(response) => {
                     let (head, body) = response.into_parts();
@@ -166,10 +167,15 @@ impl EngineClient {
     async fn exchange(&self, routed: &Routed, stream: bool, limits: &Limits) -> Result<Answer, Failure> {
         let response = self.ask(routed).await.map_err(|error| {
             tracing::debug!(%error, "an engine could not be reached");
-            // Before the connection stood, nothing of the request can have harmed anybody.
-            let breaks = matches!(error, Unanswered::Lost(_));
+            // Before anything of the request had left, it can have harmed nobody.
+            let breaks = matches!(&error, Unanswered::Lost(error) if !error.is_before_anything());
             let message = "the engine cannot be reached: try again";
-            Failure { breaks, ..Failure::engine(Code::ReplicaUnavailable, message) }
+            // That we have no file left for a connection says nothing about an engine.
+            let report = match &error {
+                Unanswered::Unreachable(error) if out_of_files(&**error) => routing::Report::Neutral,
+                _ => routing::Report::Failure,
+            };
+            Failure { breaks, report, ..Failure::engine(Code::ReplicaUnavailable, message) }
         })?;
         if response.status() != StatusCode::OK {
             return Err(rejection(response).await);
@@ -187,6 +193,15 @@ impl EngineClient {
         let body = collect(response.into_body(), limits.answer_bytes_max).await?;
         whole(body).map(Answer::Whole)
     }
+}
+
+/// Whether this process, or the whole machine, has no more files to open.
+fn out_of_files(error: &(dyn std::error::Error + 'static)) -> bool {
+    // ENFILE and EMFILE: the same on every Linux (asm-generic/errno-base.h).
+    let full = [Some(23), Some(24)];
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<std::io::Error>())
+        .any(|error| full.contains(&error.raw_os_error()))
 }
 
 /// Headers of a request to an engine: type, request id, host, credential, trace, and hyper's own for the length.
@@ -380,5 +395,15 @@ mod tests {
         check(r#"{"error":{"code":200}}"#, Code::EngineFailed, 502, Report::Failure);
         check(r#"{"error":null}"#, Code::EngineFailed, 502, Report::Failure);
         check("garbage", Code::EngineFailed, 502, Report::Failure);
+    }
+
+    #[test]
+    fn no_file_left_is_found_below_what_wraps_it() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("outer")]
+        struct Outer(#[source] std::io::Error);
+        for (errno, ours) in [(24, true), (23, true), (111, false)] {
+            assert_eq!(out_of_files(&Outer(std::io::Error::from_raw_os_error(errno))), ours, "{errno}");
+        }
     }
 }

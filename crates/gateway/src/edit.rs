@@ -68,14 +68,7 @@ impl Fields {
     }
 
     fn force_usage(&self, kind: EngineKind, cuts: &mut Cuts) {
-        let running = match kind {
-            EngineKind::Vllm | EngineKind::Sglang | EngineKind::Embedded => true,
-            EngineKind::Openai
-            | EngineKind::LlamaServer
-            | EngineKind::Nim
-            | EngineKind::TrtLlm
-            | EngineKind::Dynamo => false,
-        };
+        let running = kind.counts_as_it_goes();
         let fresh = match running {
             true => r#"{"include_usage":true,"continuous_usage_stats":true}"#,
             false => r#"{"include_usage":true}"#,

@@ -7,7 +7,7 @@
 
 use crate::replica::Replica;
 use routing::router::Options;
-use routing::{Ask, Choice, Look, Router, Strategy, Ticket};
+use routing::{Ask, Choice, Look, Router, Ticket};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use types::{EndpointId, EngineId};
@@ -38,9 +38,8 @@ pub struct Place {
 }
 
 impl Fleet {
-    fn new(strategy: Strategy) -> Fleet {
-        let router = Router::new(Options { strategy, ..Options::default() });
-        Fleet { inner: Mutex::new(Inner { router, slots: Vec::new(), version: 0 }) }
+    fn new(routing: Options) -> Fleet {
+        Fleet { inner: Mutex::new(Inner { router: Router::new(routing), slots: Vec::new(), version: 0 }) }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -134,18 +133,18 @@ impl Drop for Place {
 
 /// All fleets by endpoint.
 pub struct Fleets {
-    strategy: Strategy,
+    routing: Options,
     by_id: Mutex<HashMap<EndpointId, Arc<Fleet>>>,
 }
 
 impl Fleets {
-    pub fn new(strategy: Strategy) -> Fleets {
-        Fleets { strategy, by_id: Mutex::default() }
+    pub fn new(routing: Options) -> Fleets {
+        Fleets { routing, by_id: Mutex::default() }
     }
 
     pub fn get(&self, endpoint: EndpointId) -> Arc<Fleet> {
         let mut by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
-        by_id.entry(endpoint).or_insert_with(|| Arc::new(Fleet::new(self.strategy))).clone()
+        by_id.entry(endpoint).or_insert_with(|| Arc::new(Fleet::new(self.routing))).clone()
     }
 }
 
@@ -153,6 +152,7 @@ impl Fleets {
 mod tests {
     use super::*;
     use crate::replica::Replicas;
+    use routing::Strategy;
     use types::snapshot::Engine;
 
     fn replicas(all: &Replicas, ids: &[u128]) -> Vec<Arc<Replica>> {
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn who_stays_keeps_the_seat_and_an_old_snapshot_changes_nothing() {
-        let (fleet, all) = (Arc::new(Fleet::new(Strategy::Prefix)), Replicas::default());
+        let (fleet, all) = (Arc::new(Fleet::new(Options::default())), Replicas::default());
         let ask = Ask { chain: &[1, 2, 3], tokens: 1_536 };
         let first = fleet.seat(5, &replicas(&all, &[1, 2, 3]));
         assert_eq!(who(&first), [Some(1), Some(2), Some(3)]);
@@ -201,7 +201,10 @@ mod tests {
 
     #[test]
     fn a_place_ends_with_the_request() {
-        let (fleet, all) = (Arc::new(Fleet::new(Strategy::LeastLoaded)), Replicas::default());
+        let (fleet, all) = (
+            Arc::new(Fleet::new(Options { strategy: Strategy::LeastLoaded, ..Options::default() })),
+            Replicas::default(),
+        );
         let seats = fleet.seat(1, &replicas(&all, &[1, 2]));
         let ask = Ask { chain: &[], tokens: 1_000 };
         let choice = fleet.choose(&seats, &ask, &[], true, 0, 0).unwrap();

@@ -43,8 +43,8 @@ pub struct Parts {
     pub pepper: [u8; 32],
     pub clock: Arc<dyn Clock>,
     pub limits: Limits,
-    /// How a replica is chosen.
-    pub routing: routing::Strategy,
+    /// How a replica is chosen, and among how many gateways.
+    pub routing: routing::router::Options,
     /// As the controller signed it, or as an earlier boot left it in the file below.
     pub snapshot: Vec<u8>,
     /// The public key of who signs snapshots.
@@ -77,7 +77,7 @@ pub struct Gateway {
     pub(crate) tiles: TileFiles,
     pub(crate) clock: Arc<dyn Clock>,
     pub limits: Limits,
-    pub(crate) routing: routing::Strategy,
+    pub(crate) routing: routing::router::Options,
     pub metrics: Metrics,
     /// Where spans go, if anybody asked for them.
     pub(crate) traces: OnceLock<mpsc::Sender<Ended>>,

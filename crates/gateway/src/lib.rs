@@ -83,6 +83,7 @@ pub use metrics::Metrics;
 pub use pipeline::RECEIPT_HEADER;
 pub use receive::{DATA_CLASS_HEADER, PRIORITY_HEADER};
 pub use routing::Strategy;
+pub use routing::router::Options as RoutingOptions;
 pub use ship::run as ship;
 pub use standing::PublishError;
 pub use tend::run as tend;

@@ -45,6 +45,9 @@ pub struct Limits {
     pub answer_bytes_max: usize,
     /// One SSE event: a token with 20 top logprobs is 4 KB; a tool call in one piece may be larger.
     pub event_bytes_max: usize,
+    /// Clients connected to one lane: further ones wait in the kernel's backlog. Each is one open file, and one more towards its
+    /// engine; `hoheit up` divides what the kernel allows.
+    pub connections_max: usize,
     /// Requests at once; each holds its body and about 30 KB, and room for its receipt in the journal's queue (40 MiB of
     /// its 64).
     pub requests_max: usize,
@@ -86,6 +89,7 @@ impl Default for Limits {
             total_timeout: Duration::from_secs(3_600),
             answer_bytes_max: 16 << 20,
             event_bytes_max: 1 << 20,
+            connections_max: 10_000,
             requests_max: 10_000,
             watermark_tokens: 64,
             watermark_interval: Duration::from_secs(1),

@@ -121,7 +121,7 @@ async fn accept(listener: TcpListener, shared: Shared, stopped: watch::Receiver<
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
+            accepted = listener.accept(), if connections.len() < shared.gateway.limits.connections_max => match accepted {
                 Ok((socket, _)) => {
                     let _ = socket.set_nodelay(true);
                     connections.spawn(connection(socket, shared.clone(), stopped.clone()));

@@ -5,7 +5,8 @@
 //! apart: a prompt count that cannot be true says nothing about the answer. Where a count cannot be believed the receipt
 //! says `estimated`, and what is billed is
 //!
-//! - for the prompt, the last count, at most what was reserved;
+//! - for the prompt, the last count, at most what was reserved; without any count, as when somebody leaves an engine that
+//!   counts only at the end, one token for five bytes of its JSON, so that leaving early is not free;
 //! - for the answer, the larger of what all believable reports agree on and what was seen to be produced, at most what
 //!   was reserved. Seen is one token for each event of a stream that carried something (an engine sends none for less; of
 //!   the many tokens that speculative decoding packs into one, the rest is the operator's loss), and of a whole answer one
@@ -83,6 +84,8 @@ pub struct Meter {
     output: Count,
     /// The last report, if any.
     last: Option<Usage>,
+    /// Of the prompt, where nobody may come to count it.
+    input_estimate: u64,
     /// Events (or choices of a whole answer) that carried something of an answer.
     seen: u64,
     /// Of a whole answer, where its count is doubted.
@@ -99,6 +102,11 @@ impl Meter {
     /// Something of the answer passed by.
     pub fn saw_output(&mut self, pieces: u64) {
         self.seen = self.seen.saturating_add(pieces);
+    }
+
+    /// What the prompt is billed as if the engine never says.
+    pub fn estimate_input(&mut self, prompt: &[u8]) {
+        self.input_estimate = prompt_estimate(prompt);
     }
 
     /// The text of a whole answer.
@@ -129,7 +137,8 @@ impl Meter {
         let agreed = self.output.agreed.unwrap_or(0);
         let seen = self.seen.max(self.text_bytes / BYTES_PER_TOKEN);
         let output = if self.doubts_output() { agreed.max(seen).min(self.output.max) } else { agreed };
-        let usage = self.usage(self.last.unwrap_or_default(), output);
+        let unsaid = Usage { input: if self.seen > 0 { self.input_estimate } else { 0 }, ..Usage::default() };
+        let usage = self.usage(self.last.unwrap_or(unsaid), output);
         let source = match self.last {
             None if self.seen == 0 => UsageSource::None,
             _ if self.doubts_output() || self.input.doubted => UsageSource::Estimated,
@@ -144,6 +153,18 @@ impl Meter {
         let input = last.input.min(self.input.max);
         Usage { input, cached: last.cached.min(input), output, reasoning: last.reasoning.min(output) }
     }
+}
+
+/// Tokens of a prompt, from its JSON: an escaped character counts as two bytes, which is what it has in UTF-8 in Europe. Nothing
+/// where it holds more than text, whose bytes say nothing about tokens.
+fn prompt_estimate(prompt: &[u8]) -> u64 {
+    const NOT_TEXT: [&[u8]; 4] = [b"\"image_url\"", b"\"video_url\"", b"\"input_audio\"", b"\"file\""];
+    const ESCAPED_BYTES: u64 = 6;
+    if NOT_TEXT.iter().any(|part| memchr::memmem::find(prompt, part).is_some()) {
+        return 0;
+    }
+    let escaped = memchr::memmem::find_iter(prompt, b"\\u").count() as u64;
+    (prompt.len() as u64).saturating_sub(escaped * (ESCAPED_BYTES - 2)) / BYTES_PER_TOKEN
 }
 
 /// Bytes of text in a whole answer: what the model wrote, in the message or in a tool's call, and not the envelope.
@@ -228,6 +249,28 @@ mod tests {
         assert_eq!(settle(2_000, &[(10, 40_000)]), (10, 400));
         assert_eq!(settle(2_000_000, &[(10, 40_000)]), (10, 1_000));
         assert_eq!(settle(3, &[(10, 40_000)]), (10, 1));
+    }
+
+    #[test]
+    fn a_prompt_that_nobody_counted_is_estimated_by_its_text_and_never_beyond_its_bound() {
+        let settle = |prompt: &str, seen: u64, reports: &[(u64, u64)]| {
+            let mut meter = Meter::new(100, 50);
+            meter.estimate_input(prompt.as_bytes());
+            meter.saw_output(seen);
+            reports.iter().for_each(|&(input, output)| meter.report(report(input, output)));
+            let (usage, source) = meter.settle(false);
+            (usage.input, source)
+        };
+        let text = r#"[{"role":"user","content":"Wer unterschreibt?"}]"#;
+        assert_eq!(settle(text, 2, &[]), (text.len() as u64 / 5, UsageSource::Estimated));
+        assert_eq!(settle(text, 2, &[(7, 2)]), (7, UsageSource::EngineRunning), "a count is a count");
+        assert_eq!(settle(text, 0, &[]), (0, UsageSource::None), "nothing was answered");
+        assert_eq!(settle(&"x".repeat(5_000), 2, &[]), (100, UsageSource::Estimated));
+        assert_eq!(
+            prompt_estimate("Grüße".repeat(100).as_bytes()),
+            prompt_estimate(r"Gr\u00fc\u00dfe".repeat(100).as_bytes())
+        );
+        assert_eq!(prompt_estimate(br#"[{"content":[{"type":"image_url","image_url":{"url":"data:AAAA"}}]}]"#), 0);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::pad::Padding;
 use crate::receipt::{End, Obligation};
 use crate::refusal::Refusal;
 use crate::replica::InFlight;
-use crate::sse::data_range;
+use crate::sse::{self, data_range};
 use crate::times::Pace;
 use crate::upstream::{Next, Rest, Upstream};
 use bytes::{Bytes, BytesMut};
@@ -245,6 +245,10 @@ impl Streaming {
     /// Looks at one event and lets it pass, changed only where it must be.
     fn pass(&mut self, event: Bytes, shown: UsageShown, out: &mut BytesMut) -> Passed {
         let Some(range) = data_range(&event) else {
+            // Data over several lines is an event that nobody here has counted.
+            if sse::has_data(&event) {
+                return Passed::Garbage;
+            }
             out.extend_from_slice(&event);
             return Passed::On;
         };

@@ -56,6 +56,8 @@ pub struct InFlight {
     replica: Arc<Replica>,
     slot: Option<Slot>,
     steady: bool,
+    /// The engine has been asked.
+    sent: AtomicBool,
     /// The first token was there.
     speaks: bool,
 }
@@ -157,7 +159,7 @@ impl InFlight {
     pub fn of(replica: &Arc<Replica>) -> InFlight {
         let slot = Some(Slot { replica: replica.clone(), place: None });
         let steady = replica.live.steady.load(Ordering::Relaxed);
-        InFlight { replica: replica.clone(), slot, steady, speaks: false }
+        InFlight { replica: replica.clone(), slot, steady, sent: AtomicBool::new(false), speaks: false }
     }
 
     pub fn replica(&self) -> &Arc<Replica> {
@@ -171,6 +173,11 @@ impl InFlight {
             slot.place = Some(place);
         }
         placed
+    }
+
+    /// The request goes out to the engine now.
+    pub fn note_sent(&self) {
+        self.sent.store(true, Ordering::Relaxed);
     }
 
     /// Whether the replica was well when this request came to it.
@@ -208,7 +215,8 @@ impl InFlight {
     fn linger(&mut self) {
         let Some(slot) = self.slot.take() else { return };
         let millis = self.replica.engine.kind.works_on().millis(self.speaks);
-        if millis == 0 {
+        // An engine that was never asked has nothing to go on with.
+        if millis == 0 || !*self.sent.get_mut() {
             return;
         }
         let below = |count: u32| (count < LINGERING_MAX).then_some(count + 1);
@@ -383,6 +391,7 @@ mod tests {
                 let replica = of_kind(kind);
                 let hang_up = || {
                     let mut in_flight = enter(&replica);
+                    in_flight.note_sent();
                     if speaks {
                         in_flight.first_token();
                     }
@@ -403,6 +412,11 @@ mod tests {
         }
         let replica = of_kind(EngineKind::Dynamo);
         (0..2 * LINGERING_MAX).for_each(|_| drop(enter(&replica)));
+        assert_eq!(replica.in_flight(), 0, "what was never sent is nobody's work");
+        (0..2 * LINGERING_MAX).for_each(|_| {
+            let in_flight = enter(&replica);
+            in_flight.note_sent();
+        });
         assert_eq!(replica.in_flight(), LINGERING_MAX, "and not without end");
     }
 }

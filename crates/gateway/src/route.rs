@@ -263,7 +263,7 @@ fn choose(
 fn ask<'a>(chain: &'a mut Option<Vec<u64>>, admitted: &Admitted) -> Ask<'a> {
     let (gateway, key) = (admitted.obligation().gateway(), &admitted.obligation().key);
     let prompt = &admitted.body()[admitted.fields().prompt_at.clone()];
-    let chain = chain.get_or_insert_with(|| match gateway.routing {
+    let chain = chain.get_or_insert_with(|| match gateway.routing.strategy {
         Strategy::Prefix => routing::chain::of_bytes(key.prefix_seed, prompt),
         Strategy::RoundRobin | Strategy::LeastLoaded => Vec::new(),
     });

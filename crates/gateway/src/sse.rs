@@ -75,7 +75,7 @@ fn line_end(bytes: &[u8], at: usize) -> Option<usize> {
 }
 
 /// The data of an event: the range of the value if it stands in one line, as every engine sends it; otherwise none.
-/// A comment or an event of several data lines has no range and is forwarded as it is.
+/// A comment has no range, nor has an event of several data lines; [`has_data`] tells them apart.
 pub fn data_range(event: &[u8]) -> Option<std::ops::Range<usize>> {
     let mut found = None;
     let mut start = 0;
@@ -93,6 +93,18 @@ pub fn data_range(event: &[u8]) -> Option<std::ops::Range<usize>> {
         start += length + 1;
     }
     found
+}
+
+/// Whether an event has data at all, or is a comment.
+pub fn has_data(event: &[u8]) -> bool {
+    let mut start = 0;
+    while start < event.len() {
+        if event[start..].starts_with(b"data") {
+            return true;
+        }
+        start += memchr::memchr2(b'\n', b'\r', &event[start..]).map_or(event.len() - start, |at| at + 1);
+    }
+    false
 }
 
 #[cfg(test)]
@@ -118,6 +130,21 @@ mod tests {
             let (events, rest) = split(&[text.as_bytes()]);
             assert_eq!((events.len(), rest.as_slice()), (2, b"x".as_slice()), "{text:?}");
             assert_eq!(&events[0][data_range(&events[0]).unwrap()], b"a");
+        }
+    }
+
+    #[test]
+    fn a_comment_has_no_data() {
+        for (event, has) in [
+            (": ping\n\n", false),
+            ("event: x\n\n", false),
+            ("\n\n", false),
+            ("data: a\n\n", true),
+            ("data\n\n", true),
+            (": c\r\ndata:a\r\n\r\n", true),
+            ("data: a\ndata: b\n\n", true),
+        ] {
+            assert_eq!(has_data(event.as_bytes()), has, "{event:?}");
         }
     }
 

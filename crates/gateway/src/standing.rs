@@ -77,6 +77,10 @@ impl Standing {
             Some(old) if (old.version, old.issued_at) > (next.version, next.issued_at) => {
                 return Err(PublishError::Older { version: next.version });
             }
+            // The same once more has lost the time that it has stood.
+            Some(old) if old.issued_at == next.issued_at => {
+                (self.left(clock.monotonic_millis()), old.version < next.version)
+            }
             Some(old) => (ttl, old.version < next.version),
             // The first one may have lain on the disk for long, and only the wall clock says how long.
             None => (remaining(clock.now(), issued_at, expires_at).ok_or(PublishError::OutOfTime)?, true),
@@ -175,6 +179,10 @@ mod tests {
         // A renewal brings time and nothing new; the same again brings nothing.
         assert_eq!(take(&standing, &signed(2, 10), &clock), Ok(false));
         assert_eq!(take(&standing, &signed(2, 10), &clock), Ok(false));
+        let held = standing.left(0);
+        clock.monotonic.store(400, Ordering::Relaxed);
+        assert_eq!(take(&standing, &signed(2, 10), &clock), Ok(false));
+        assert_eq!(standing.left(400), held - 400, "the same again brings no time");
         assert!(take(&standing, &signed(2, 9), &clock).unwrap_err().contains("older"));
         assert!(take(&standing, &signed(1, 50), &clock).unwrap_err().contains("older"));
         let mut forged = signed(3, 50);

@@ -10,7 +10,7 @@ use crate::dispatch::Failure;
 use crate::limits::Limits;
 use crate::link::LinkBody;
 use crate::meter::Report;
-use crate::sse::{Splitter, data_range};
+use crate::sse::{self, Splitter, data_range};
 use bytes::Bytes;
 use http_body::Body;
 use std::collections::VecDeque;
@@ -106,9 +106,19 @@ impl Upstream {
         if let Some(event) = self.held.pop_front() {
             return Poll::Ready(Next::Event(event));
         }
+        // A client that reads slowly leaves something to be read at every look, and then nobody asks the alarm.
+        if Instant::now() >= self.deadline {
+            return Poll::Ready(Next::Silent);
+        }
         loop {
             match self.splitter.next_event() {
-                Ok(Some(event)) => return Poll::Ready(Next::Event(event)),
+                Ok(Some(event)) => {
+                    // A comment keeps a connection open and says nothing of an engine.
+                    if sse::has_data(&event) {
+                        self.rearm();
+                    }
+                    return Poll::Ready(Next::Event(event));
+                }
                 Ok(None) => {}
                 Err(_) => return Poll::Ready(Next::Broken),
             }
@@ -116,7 +126,6 @@ impl Upstream {
                 Poll::Ready(Some(Ok(frame))) => {
                     if let Some(data) = frame.data_ref() {
                         self.splitter.push(data);
-                        self.rearm();
                     }
                 }
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(Next::Broken),
@@ -166,7 +175,9 @@ fn spent(held: &VecDeque<Bytes>) -> Option<Usage> {
 }
 
 fn look(event: &[u8]) -> Look {
-    let Some(data) = data(event) else { return Look::Early };
+    let Some(data) = data(event) else {
+        return if sse::has_data(event) { Look::Garbage } else { Look::Early };
+    };
     if data == b"[DONE]" {
         return Look::Begins;
     }

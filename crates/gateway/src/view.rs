@@ -136,9 +136,9 @@ pub struct Moving {
 }
 
 impl Moving {
-    pub fn new(strategy: routing::Strategy, queues: Queues) -> Moving {
+    pub fn new(routing: routing::router::Options, queues: Queues) -> Moving {
         let (scopes, replicas) = (Scopes::default(), Replicas::default());
-        Moving { scopes, replicas, fleets: Fleets::new(strategy), queues }
+        Moving { scopes, replicas, fleets: Fleets::new(routing), queues }
     }
 }
 

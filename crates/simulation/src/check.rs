@@ -17,6 +17,7 @@ pub struct Evidence {
     pub memory: Vec<Saw>,
     pub attempts: Vec<Attempt>,
     pub crashes: Vec<Duration>,
+    pub fulls: Vec<(Duration, Duration)>,
     pub site: Site,
 }
 
@@ -94,7 +95,7 @@ pub fn check(evidence: &Evidence, broken: &mut Vec<String>) -> Tally {
     let mut case = Case { receipts, attempts, broken };
     case.customers_have_receipts(&evidence.memory);
     case.receipts_are_what_engines_counted();
-    case.work_has_receipts(&evidence.crashes);
+    case.work_has_receipts(&evidence);
     case.residency_is_kept(evidence);
     case.budgets_are_kept();
     case.tally(evidence)
@@ -220,11 +221,20 @@ impl Case<'_> {
     }
 
     /// What engines did has a receipt, but for what a crash took before its intent was durable.
-    fn work_has_receipts(&mut self, crashes: &[Duration]) {
+    ///
+    /// On a full disk that can take as long as the disk is full: the engine works, its client hears nothing, and if the process
+    /// dies before there is room both are as if nothing had been.
+    fn work_has_receipts(&mut self, evidence: &Evidence) {
+        let near = |a: Duration, b: Duration| a <= b + UNPROMISED_MAX;
+        let lost = |began: Duration, crash: Duration| {
+            let full =
+                |(from, until): &(Duration, Duration)| near(*from, began) && near(began, *until) && near(crash, *until);
+            near(began, crash) && (near(crash, began) || evidence.fulls.iter().any(full))
+        };
         let mut found = Vec::new();
         for (id, attempts) in self.attempts.iter().filter(|(id, _)| !self.receipts.contains_key(**id)) {
             let began = attempts.iter().map(|it| it.began).min().unwrap_or_default();
-            if !crashes.iter().any(|crash| began <= *crash + UNPROMISED_MAX && *crash <= began + UNPROMISED_MAX) {
+            if !evidence.crashes.iter().any(|crash| lost(began, *crash)) {
                 found.push(format!("an engine worked for {id} from {began:?} and there is no receipt: {attempts:?}"));
             }
         }

@@ -27,6 +27,8 @@ pub struct Faults {
     engines_down: [bool; ENGINES.len()],
     /// When the gateway went down, for the count of what may be lost with it.
     pub crashes: Vec<Duration>,
+    /// From when until when the disk was full: meanwhile nothing becomes durable.
+    pub fulls: Vec<(Duration, Duration)>,
     pub count: u64,
 }
 
@@ -38,6 +40,7 @@ impl Faults {
             gateway_down: false,
             engines_down: Default::default(),
             crashes: Vec::new(),
+            fulls: Vec::new(),
             count: 0,
         }
     }
@@ -80,6 +83,7 @@ impl Faults {
             }
             15 => {
                 site.disk.fill(true);
+                self.fulls.push((sim.elapsed(), until));
                 self.cures.push((until, Cure::Room));
             }
             16 => site.disk.fail_after(self.dice.below(30), self.dice.clone().in_a_thousand(500)),

@@ -86,7 +86,8 @@ pub fn run(seed: u64, size: Size) -> Report {
     let mut faults = Faults::new(dice.fork());
     let mut broken = live(&mut sim, &site, &mut faults, &trace);
     drop(sim);
-    let evidence = Evidence { memory: memory.all(), attempts: book.all(), crashes: faults.crashes, site };
+    let (crashes, fulls) = (faults.crashes, faults.fulls);
+    let evidence = Evidence { memory: memory.all(), attempts: book.all(), crashes, fulls, site };
     let mut tally = check::check(&evidence, &mut broken);
     tally.faults = faults.count;
     Report { trace: trace.text(), tally, broken }

@@ -160,6 +160,18 @@ impl EngineKind {
         }
     }
 
+    /// Whether a stream carries a running count of its tokens, if it is asked to; others count at the end, if at all.
+    pub const fn counts_as_it_goes(self) -> bool {
+        match self {
+            EngineKind::Vllm | EngineKind::Sglang | EngineKind::Embedded => true,
+            EngineKind::Openai
+            | EngineKind::LlamaServer
+            | EngineKind::Nim
+            | EngineKind::TrtLlm
+            | EngineKind::Dynamo => false,
+        }
+    }
+
     /// What closing the connection leaves running. Measured by ai-dynamo/dynamo#14507, with long prompts: behind Dynamo's
     /// frontend a prefill ran on for 54.66 s (vLLM), 12.90 (TensorRT-LLM) and 11.34 (SGLang), and TensorRT-LLM kept its KV
     /// blocks after a handoff. Rounded up; where nobody knows what runs, as for TensorRT-LLM.

@@ -26,6 +26,9 @@ async fn one(behaviour: Behaviour, body: serde_json::Value) -> (Reply, ReceiptCl
     (reply, receipts.remove(0))
 }
 
+const TWO_LINES: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n\
+                         data: {\"choices\":[{\"index\":0,\ndata: \"delta\":{\"content\":\"t\"}}]}\n\ndata: [DONE]\n\n";
+
 #[tokio::test]
 async fn f01_failures_before_the_first_token_are_typed() {
     let error = |status| Behaviour::before(Before::error(status));
@@ -33,6 +36,8 @@ async fn f01_failures_before_the_first_token_are_typed() {
         (Behaviour::before(Before::Refuse), 503, Code::ReplicaUnavailable),
         (Behaviour::before(Before::Close), 503, Code::ReplicaUnavailable),
         (Behaviour::before(Before::Garbage("SMTP ready\r\n".into())), 503, Code::ReplicaUnavailable),
+        // An event over two lines of data is one that nobody here has counted.
+        (Behaviour::before(Before::Garbage(TWO_LINES.into())), 502, Code::EngineFailed),
         (error(500), 502, Code::EngineFailed),
         (error(301), 502, Code::EngineFailed),
         (error(401), 502, Code::EngineFailed),

@@ -2,21 +2,25 @@
 
 use crate::world::*;
 use bytes::Bytes;
-use gateway::Strategy;
+use gateway::{RoutingOptions, Strategy};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use twin::engine::{Behaviour, ScriptedEngine};
 
 /// Six engines of one endpoint.
-async fn six(routing: Strategy) -> (World, Vec<ScriptedEngine>) {
-    let mut setup = Setup::new();
-    setup.routing = routing;
+async fn six(strategy: Strategy) -> (World, Vec<ScriptedEngine>) {
     let mut engines = Vec::new();
     for _ in 0..6 {
         engines.push(ScriptedEngine::start(Behaviour::tokens(2)).await.unwrap());
     }
-    let setup = engines.iter().fold(setup, |setup, engine| setup.engine(&engine.url(), "DE"));
-    (setup.start().await, engines)
+    (among(&engines, RoutingOptions { strategy, ..RoutingOptions::default() }).await, engines)
+}
+
+/// A gateway in front of them.
+async fn among(engines: &[ScriptedEngine], routing: RoutingOptions) -> World {
+    let mut setup = engines.iter().fold(Setup::new(), |setup, engine| setup.engine(&engine.url(), "DE"));
+    setup.routing = routing;
+    setup.start().await
 }
 
 /// A conversation of so many turns, each of some two blocks.
@@ -86,4 +90,25 @@ async fn in_turn_if_so_told() {
     assert_eq!(counts, BTreeSet::from([2]));
     assert_eq!(routed(&world)[0], 0, "nothing is remembered that is not used");
     world.stop().await;
+}
+
+/// Told that there are two, each sends a prompt that it has not seen where the other would.
+#[tokio::test]
+async fn gateways_that_know_of_each_other_agree_where_a_prompt_is_at_home() {
+    let mut engines = Vec::new();
+    for _ in 0..6 {
+        engines.push(ScriptedEngine::start(Behaviour::tokens(2)).await.unwrap());
+    }
+    let routing = RoutingOptions { gateways: 2, ..RoutingOptions::default() };
+    let (one, other) = (among(&engines, routing).await, among(&engines, routing).await);
+    let asked = || engines.iter().map(|engine| engine.requests().len()).collect::<Vec<_>>();
+    for number in 0..20 {
+        let prompt = conversation(&format!("prompt {number}"), 1);
+        ask(&one, KEY, &prompt).await;
+        ask(&other, KEY, &prompt).await;
+        assert!(asked().iter().all(|count| count % 2 == 0), "not where the other sent it: {:?}", asked());
+    }
+    assert!(asked().iter().filter(|count| **count > 0).count() > 2, "homes are spread: {:?}", asked());
+    one.stop().await;
+    other.stop().await;
 }

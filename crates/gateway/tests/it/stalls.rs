@@ -83,3 +83,35 @@ async fn f09_a_client_that_stops_reading_gives_the_engine_back() {
     assert_eq!((receipts.len(), receipts[0].outcome), (1, Outcome::Aborted));
     drop(socket);
 }
+
+/// A lane that has all the clients that it may have takes the next when one leaves: nobody's sockets use up the files that
+/// engines and the journal need.
+#[tokio::test]
+async fn f09_more_clients_than_a_lane_may_have_wait_for_one_to_leave() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let world = Setup::new().limits(|limits| limits.connections_max = 1).start().await;
+    let address = world.url.strip_prefix("http://").unwrap().to_owned();
+    let ask = async |socket: &mut tokio::net::TcpStream| {
+        socket.write_all(b"GET /v1/models HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+    };
+    let answer = async |socket: &mut tokio::net::TcpStream| {
+        let mut bytes = [0; 4_096];
+        let read = socket.read(&mut bytes).await.unwrap();
+        assert!(bytes[..read].starts_with(b"HTTP/1.1 401 "), "{:?}", &bytes[..read]);
+    };
+    let mut first = tokio::net::TcpStream::connect(&address).await.unwrap();
+    ask(&mut first).await;
+    answer(&mut first).await;
+    let mut second = tokio::net::TcpStream::connect(&address).await.unwrap();
+    ask(&mut second).await;
+    // Whoever is served meanwhile is the first. Without the limit the second, which asked before, would have its answer by now.
+    for _ in 0..20 {
+        ask(&mut first).await;
+        answer(&mut first).await;
+    }
+    let early = second.try_read(&mut [0; 1]);
+    assert_eq!(early.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    drop(first);
+    answer(&mut second).await;
+    world.stop().await;
+}

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use gateway::listen::{Lanes, start};
 use gateway::record::{Record, decode};
 use gateway::shelf::Shelf;
-use gateway::{Clock, Gateway, Limits, Parts, Strategy, SystemClock};
+use gateway::{Clock, Gateway, Limits, Parts, RoutingOptions, SystemClock};
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -32,7 +32,7 @@ const SECRET: &str = "abcdefghjkmnpqrstvwxyz0123456789abcdefghjkmnpqrstvwx";
 pub struct Setup {
     pub snapshot: Snapshot,
     pub limits: Limits,
-    pub routing: Strategy,
+    pub routing: RoutingOptions,
     pub journal: journal::Options,
     pub clock: Arc<dyn Clock>,
     /// The gateway's name; each has a journal of its own.
@@ -159,7 +159,7 @@ impl Setup {
                 price_book: PriceBook { version: 1, prices: vec![price] },
             },
             limits: Limits::default(),
-            routing: Strategy::default(),
+            routing: RoutingOptions::default(),
             journal: journal::Options { segment_bytes: 1 << 20, low_water_bytes: 0, ..Default::default() },
             clock: Arc::new(SystemClock::start()),
             name: "test",

@@ -4,6 +4,7 @@
 //! is no request that could not be receipted. Stopping goes the other way: no new work, drain, settle, ship, sync.
 
 mod embedded;
+mod files;
 mod first;
 mod folder;
 mod metrics;
@@ -100,6 +101,7 @@ async fn serve(options: Options, folder: Folder, clock: Arc<SystemClock>) -> Res
     let log_signer = ledger::log::LogSigner::new(&folder.site.origin, SigningKey::from_seed(&folder.log_seed)?)?;
     let snapshot_key = Arc::new(SigningKey::from_seed(&folder.snapshot_seed)?);
     let issuer = Issuer::new(snapshot_key, Duration::from_secs(options.snapshot_ttl));
+    let lanes = std::thread::available_parallelism().map_or(1, usize::from);
     let gateway = Gateway::open(gateway::Parts {
         name: options.gateway.clone(),
         journal_dir: folder.dir.join("journal"),
@@ -109,8 +111,12 @@ async fn serve(options: Options, folder: Folder, clock: Arc<SystemClock>) -> Res
         receipt_key: receipt_key.clone(),
         pepper: folder.pepper,
         clock: clock.clone(),
-        limits: gateway::Limits { pad_from: options.pad_streams.from(), ..Default::default() },
-        routing: options.routing.into(),
+        limits: gateway::Limits {
+            pad_from: options.pad_streams.from(),
+            connections_max: (files::connections() / lanes).max(1),
+            ..Default::default()
+        },
+        routing: options.routing(),
         snapshot: match &away {
             None => issuer.issue(store.snapshot(&folder.site.site).await?, clock.now()),
             Some(signed) => signed.clone(),
@@ -143,7 +149,6 @@ async fn serve(options: Options, folder: Folder, clock: Arc<SystemClock>) -> Res
     let listener = TcpListener::bind(options.listen)
         .with_context(|| format!("cannot listen on {}: is the port in use?", options.listen))?;
     let address = listener.local_addr()?;
-    let lanes = std::thread::available_parallelism().map_or(1, usize::from);
     let fallback = fallback(controller.router());
     let lanes = gateway::listen::start(gateway.clone(), listener, lanes, tokio::runtime::Handle::current(), fallback)?;
     announce(&options, &folder, address, running.as_ref());

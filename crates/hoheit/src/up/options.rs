@@ -32,6 +32,9 @@ impl PadStreams {
 /// A week: longer than that nobody should serve on keys and rules that nobody can change.
 const SNAPSHOT_TTL_MAX: u64 = 7 * 86_400;
 
+/// As many as a site of 10,000 replicas has use for, and a slip of the finger below.
+const GATEWAYS_MAX: i64 = 1_024;
+
 /// How logs are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -88,6 +91,10 @@ pub struct Options {
     /// unless too much work waits there.
     #[arg(long, value_name = "HOW", value_enum, default_value = "prefix")]
     pub routing: Policy,
+    /// How many gateways share this site's engines, this one included. With more than one, a prompt that this gateway has not
+    /// seen goes where each of the others would send it too.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=GATEWAYS_MAX))]
+    pub gateways: u32,
     /// Pad streams of data of this class and above, so that the sizes of encrypted records do not tell the lengths of
     /// tokens. Costs about 256 bytes a token.
     #[arg(long, value_name = "CLASS", value_enum, default_value = "confidential")]
@@ -95,4 +102,11 @@ pub struct Options {
     /// Text for people, JSON for collectors.
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
+}
+
+impl Options {
+    /// What routing weighs, with its defaults where nobody has a say.
+    pub fn routing(&self) -> gateway::RoutingOptions {
+        gateway::RoutingOptions { strategy: self.routing.into(), gateways: self.gateways, ..Default::default() }
+    }
 }

@@ -54,6 +54,8 @@ async fn f04_what_hanging_up_does_not_stop_counts_as_load_and_is_billed_as_far_a
             let counted = if speaks { 2 } else { 0 };
             assert_eq!((receipts.len(), receipts[0].outcome), (1, Outcome::Aborted), "{kind:?}");
             assert_eq!(receipts[0].usage.output, counted, "{kind:?} {speaks}");
+            // Who leaves before an engine has counted has still had the prompt read.
+            assert_eq!(receipts[0].usage.input > 0, speaks, "{kind:?} {speaks}");
             if !speaks {
                 assert_eq!((receipts[0].usage_source, receipts[0].cost_micro_eur.0), (UsageSource::None, 0));
             }

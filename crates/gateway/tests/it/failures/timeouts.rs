@@ -83,6 +83,8 @@ enum Engine {
     Mute,
     /// Says a token at once and one each so many seconds, as many as these.
     Speaks { every_seconds: u64, tokens: usize },
+    /// Says one token, and from then on that it is still there.
+    Pings { every_seconds: u64 },
 }
 
 const TOKEN: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"t\"}}],\
@@ -102,6 +104,14 @@ async fn engine(mut line: DuplexStream, how: Engine) {
             sleep(Duration::from_secs(every_seconds)).await;
         }
     }
+    if let Engine::Pings { every_seconds } = how {
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+        line.write_all(format!("{head}{}", TOKEN.replace("COUNT", "1")).as_bytes()).await.unwrap();
+        while line.write_all(b": ping\n\n").await.is_ok() {
+            sleep(Duration::from_secs(every_seconds)).await;
+        }
+        return;
+    }
     // Until the gateway hangs up.
     let _closed = line.read(&mut request).await;
 }
@@ -109,9 +119,31 @@ async fn engine(mut line: DuplexStream, how: Engine) {
 /// Commits take 100 ms of virtual time: an hour has 36,000 of them.
 const COMMIT: Duration = Duration::from_millis(100);
 
+/// What a client reads at once, and how long it then rests.
+#[derive(Clone, Copy)]
+struct Reads(usize, Duration);
+
+impl Reads {
+    const AT_ONCE: Reads = Reads(64 << 10, Duration::ZERO);
+
+    async fn all(self, mut from: impl AsyncReadExt + Unpin) -> String {
+        let (mut answer, mut buffer) = (Vec::new(), vec![0; self.0]);
+        loop {
+            match from.read(&mut buffer).await.unwrap() {
+                0 => return String::from_utf8(answer).unwrap(),
+                read => answer.extend_from_slice(&buffer[..read]),
+            }
+            if !self.1.is_zero() {
+                sleep(self.1).await;
+            }
+        }
+    }
+}
+
 /// Sends what `client` writes and returns what came back, after how long, and the receipt.
 async fn ask<C: Future<Output = ()>>(
     how: Engine,
+    reads: Reads,
     client: impl FnOnce(tokio::io::WriteHalf<DuplexStream>) -> C,
 ) -> (String, Duration, Option<ReceiptClaims>) {
     let folder = tempfile::tempdir().unwrap();
@@ -167,11 +199,9 @@ async fn ask<C: Future<Output = ()>>(
     let (ours, theirs) = tokio::io::duplex(64 << 10);
     let (_stop, stopped) = tokio::sync::watch::channel(false);
     let serving = tokio::spawn(async move { lane.serve(theirs, stopped).await });
-    let (mut reading, writing) = tokio::io::split(ours);
+    let (reading, writing) = tokio::io::split(ours);
     let begun = Instant::now();
-    let mut answer = String::new();
-    let (_, read) = tokio::join!(client(writing), reading.read_to_string(&mut answer));
-    read.unwrap();
+    let (_, answer) = tokio::join!(client(writing), reads.all(reading));
     let took = begun.elapsed();
     serving.await.unwrap();
     gateway.wait_shipped().await;
@@ -190,9 +220,13 @@ fn head(length: usize) -> String {
 }
 
 async fn chat_with(how: Engine, stream: bool) -> (String, Duration, ReceiptClaims) {
+    chat_read(how, Reads::AT_ONCE, stream).await
+}
+
+async fn chat_read(how: Engine, reads: Reads, stream: bool) -> (String, Duration, ReceiptClaims) {
     let body = chat(json!({"stream": stream})).to_string();
     let request = format!("{}{body}", head(body.len()));
-    let (answer, took, receipt) = ask(how, async move |mut socket| {
+    let (answer, took, receipt) = ask(how, reads, async move |mut socket| {
         socket.write_all(request.as_bytes()).await.unwrap();
     })
     .await;
@@ -244,11 +278,31 @@ async fn f06_an_answer_has_one_hour_in_all() {
     assert_eq!(receipt.outcome, Outcome::Failed);
 }
 
+/// A comment keeps a connection open; it is no sign of an engine that works.
+#[tokio::test(start_paused = true)]
+async fn f06_comments_between_tokens_are_silence() {
+    let (answer, took, receipt) = chat_with(Engine::Pings { every_seconds: 15 }, true).await;
+    assert!(answer.contains("engine_timeout") && !answer.contains("[DONE]"), "{answer}");
+    check_time(took, Duration::from_secs(60));
+    assert_eq!((receipt.outcome, receipt.usage.output), (Outcome::Partial, 1));
+}
+
+/// An engine that floods a client that reads 1.6 KB a second: there is always something to read, and still there is an end. What
+/// the buffers held, half a megabyte at most, is read behind it.
+#[tokio::test(start_paused = true)]
+async fn f06_a_slow_reader_has_one_hour_too() {
+    let reads = Reads(16 << 10, Duration::from_secs(10));
+    let (answer, took, receipt) = chat_read(Engine::Speaks { every_seconds: 0, tokens: usize::MAX }, reads, true).await;
+    assert!(answer.contains("engine_timeout"), "{}", answer.len());
+    assert!(took >= Duration::from_secs(3_600) && took < Duration::from_secs(4_000), "{took:?}");
+    assert_eq!(receipt.outcome, Outcome::Partial);
+}
+
 /// A byte a second is cut at the end of the grace, 2 KB a second are served; a header has its own clock.
 #[tokio::test(start_paused = true)]
 async fn f09_who_dribbles_is_cut_and_who_is_slow_is_served() {
     let speaks = Engine::Speaks { every_seconds: 0, tokens: 1 };
-    let (answer, took, receipt) = ask(speaks, async |mut socket| {
+    let (answer, took, receipt) = ask(speaks, Reads::AT_ONCE, async |mut socket| {
         let _ = socket.write_all(head(1_000).as_bytes()).await;
         while socket.write_all(b"x").await.is_ok() {
             sleep(Duration::from_secs(1)).await;
@@ -260,7 +314,7 @@ async fn f09_who_dribbles_is_cut_and_who_is_slow_is_served() {
     assert_eq!(receipt.unwrap().code, Some(types::Code::RequestTimeout));
 
     let body = chat(json!({"stream": true, "user": "x".repeat(60_000)})).to_string();
-    let (answer, took, receipt) = ask(speaks, async move |mut socket| {
+    let (answer, took, receipt) = ask(speaks, Reads::AT_ONCE, async move |mut socket| {
         socket.write_all(head(body.len()).as_bytes()).await.unwrap();
         for part in body.as_bytes().chunks(2_048) {
             sleep(Duration::from_secs(1)).await;
@@ -272,7 +326,7 @@ async fn f09_who_dribbles_is_cut_and_who_is_slow_is_served() {
     assert!(took >= Duration::from_secs(29), "{took:?}");
     assert_eq!(receipt.unwrap().usage.output, 1);
 
-    let (answer, took, receipt) = ask(speaks, async |mut socket| {
+    let (answer, took, receipt) = ask(speaks, Reads::AT_ONCE, async |mut socket| {
         let _ = socket.write_all(b"POST /v1/chat/completions HTTP/1.1\r\nx: ").await;
         while socket.write_all(b"x").await.is_ok() {
             sleep(Duration::from_secs(1)).await;
