@@ -4,7 +4,7 @@
 //! here, the connections close.
 
 use crate::link::Link;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -23,8 +23,9 @@ pub struct Pool(Arc<Mutex<Idle>>);
 
 #[derive(Default)]
 struct Idle {
-    /// The newest last; it is taken first, so that those that are too many grow old.
-    by_engine: HashMap<PoolKey, Vec<(Instant, Link)>>,
+    /// The newest last; it is taken first, so that those that are too many grow old. In order, so that a simulation that closes
+    /// them all does so in the same order each time.
+    by_engine: BTreeMap<PoolKey, Vec<(Instant, Link)>>,
     swept: bool,
 }
 

@@ -25,7 +25,7 @@ use crate::replica::{InFlight, Replica};
 use crate::times::Times;
 use crate::view::EndpointEntry;
 use routing::fair::{self, Charge, Class, FairQueue, Full, SHARES_USUAL, Ticket, cost};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -59,7 +59,7 @@ struct Shared {
 /// The queues of all models.
 pub struct Queues {
     shared: Arc<Shared>,
-    by_model: Mutex<HashMap<String, Arc<Queue>>>,
+    by_model: Mutex<BTreeMap<String, Arc<Queue>>>,
 }
 
 /// The queue of one model.
@@ -108,7 +108,7 @@ impl Queues {
         queue
     }
 
-    fn by_model(&self) -> MutexGuard<'_, HashMap<String, Arc<Queue>>> {
+    fn by_model(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Queue>>> {
         self.by_model.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

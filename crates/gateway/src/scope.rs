@@ -7,7 +7,7 @@
 use metering::bucket::{Remaining, TokenBucket, Wait};
 use metering::budget::{Monthly, Reservation, Short};
 use metering::lease::{Ask, Grant};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::{BudgetOf, LeaseAsk};
 use tokio::sync::Notify;
@@ -320,7 +320,8 @@ fn set_bucket(bucket: &mut Option<TokenBucket>, limit: Option<u64>, now: u64) {
 /// All scopes by id. Ids are only ever those of the snapshot, so the map is as large as the site's customers.
 #[derive(Default)]
 pub struct Scopes {
-    by_id: Mutex<HashMap<ScopeId, Arc<Scope>>>,
+    /// In order: what is asked of the store is asked in the same order each time, which the simulation counts on.
+    by_id: Mutex<BTreeMap<ScopeId, Arc<Scope>>>,
     pub low: Arc<Low>,
 }
 
