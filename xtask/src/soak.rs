@@ -125,5 +125,6 @@ fn soak(options: &Options, programs: &Programs, folder: &Path) -> Result<()> {
         true => println!("{found}"),
         false => println!("{}", serde_json::to_string_pretty(&found)?),
     }
+    watched.check()?;
     flat.check()
 }

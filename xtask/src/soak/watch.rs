@@ -20,6 +20,8 @@ const WARM_UP: f64 = 0.25;
 const GROWTH_MIB_MAX: f64 = 16.0;
 /// ...or by no more than this part of their mean, whichever is more.
 const GROWTH_PART_MAX: f64 = 0.1;
+/// Open files at the end, of those after the warm-up: connections come and go with customers, by some tens.
+const FILES_FACTOR_MAX: f64 = 1.5;
 /// Sealing has a delay of a second; a minute means that it hangs.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -134,8 +136,21 @@ impl Watched {
         (last - first) / 1_000_000
     }
 
+    fn warm(&self) -> &[Sample] {
+        &self.samples[(self.samples.len() as f64 * WARM_UP) as usize..]
+    }
+
+    /// Files and threads stay what they are.
+    pub fn check(&self) -> Result<()> {
+        let (Some(first), Some(last)) = (self.warm().first(), self.warm().last()) else { return Ok(()) };
+        let most = first.files as f64 * FILES_FACTOR_MAX;
+        ensure!(last.files as f64 <= most, "{} files are open where {} were", last.files, first.files);
+        ensure!(last.threads <= first.threads + 2, "{} threads run where {} did", last.threads, first.threads);
+        Ok(())
+    }
+
     pub fn memory(&self) -> Memory {
-        let warm = &self.samples[(self.samples.len() as f64 * WARM_UP) as usize..];
+        let warm = self.warm();
         Memory::of(&warm.iter().map(|sample| (sample.seconds, sample.resident_mib)).collect::<Vec<_>>())
     }
 }
