@@ -1,7 +1,7 @@
 //! `cargo xtask soak`: the release build under mixed load for an hour. Customers ask for whole answers and streams, leave in
 //! the middle, read slowly, send long prompts and what is refused; engines are killed and come back.
 //!
-//! It fails unless, at the end, memory was flat, every receipt that an answer named is in the export, receipts say of tokens
+//! It fails unless, at the end, memory, files and threads were flat, every receipt that an answer named is in the export, receipts say of tokens
 //! what the answers said, nothing is open, the chains verify offline and the server ends by itself. It is not a benchmark:
 //! customers pause between requests, so that an hour is an hour of everything and not of the fastest path.
 
@@ -107,7 +107,7 @@ fn soak(options: &Options, programs: &Programs, folder: &Path) -> Result<()> {
         tally.add(asked.join().map_err(|_| anyhow::anyhow!("a customer panicked"))?);
     }
     let watched = watched?;
-    screen::step(&format!("{} requests; waiting until all is sealed, then exporting and verifying", tally.asked()));
+    screen::step(&format!("{} requests; waiting until all is shipped, then exporting and verifying", tally.asked()));
     watch::settled(&site)?;
     let begin = Instant::now();
     let audited = audit::audit(&site, &programs.path("hoheit-verify"), &customer.tenant, folder, &tally)?;

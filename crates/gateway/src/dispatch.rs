@@ -167,15 +167,7 @@ impl EngineClient {
     async fn exchange(&self, routed: &Routed, stream: bool, limits: &Limits) -> Result<Answer, Failure> {
         let response = self.ask(routed).await.map_err(|error| {
             tracing::debug!(%error, "an engine could not be reached");
-            // Before anything of the request had left, it can have harmed nobody.
-            let breaks = matches!(&error, Unanswered::Lost(error) if !error.is_before_anything());
-            let message = "the engine cannot be reached: try again";
-            // That we have no file left for a connection says nothing about an engine.
-            let report = match &error {
-                Unanswered::Unreachable(error) if out_of_files(&**error) => routing::Report::Neutral,
-                _ => routing::Report::Failure,
-            };
-            Failure { breaks, report, ..Failure::engine(Code::ReplicaUnavailable, message) }
+            unanswered(&error)
         })?;
         if response.status() != StatusCode::OK {
             return Err(rejection(response).await);
@@ -193,6 +185,18 @@ impl EngineClient {
         let body = collect(response.into_body(), limits.answer_bytes_max).await?;
         whole(body).map(Answer::Whole)
     }
+}
+
+/// What it says of the engine, and of the request.
+fn unanswered(error: &Unanswered) -> Failure {
+    // Before anything of the request had left, it can have harmed nobody.
+    let breaks = matches!(error, Unanswered::Lost(error) if !error.is_before_anything());
+    // That we have no file left for a connection says nothing about an engine.
+    let report = match error {
+        Unanswered::Unreachable(error) if out_of_files(&**error) => routing::Report::Neutral,
+        _ => routing::Report::Failure,
+    };
+    Failure { breaks, report, ..Failure::engine(Code::ReplicaUnavailable, "the engine cannot be reached: try again") }
 }
 
 /// Whether this process, or the whole machine, has no more files to open.
@@ -398,12 +402,17 @@ mod tests {
     }
 
     #[test]
-    fn no_file_left_is_found_below_what_wraps_it() {
+    fn what_speaks_against_an_engine_and_what_against_a_request() {
         #[derive(Debug, thiserror::Error)]
         #[error("outer")]
         struct Outer(#[source] std::io::Error);
-        for (errno, ours) in [(24, true), (23, true), (111, false)] {
-            assert_eq!(out_of_files(&Outer(std::io::Error::from_raw_os_error(errno))), ours, "{errno}");
+        // A file that we lack is found below whatever wraps it, and opens nobody's breaker.
+        for (errno, report) in [(24, Report::Neutral), (23, Report::Neutral), (111, Report::Failure)] {
+            let failure = unanswered(&Unanswered::Unreachable(Outer(std::io::Error::from_raw_os_error(errno)).into()));
+            assert_eq!((failure.report, failure.breaks, failure.retry), (report, false, true), "{errno}");
         }
+        // Nothing of the request had left.
+        let closed = unanswered(&Unanswered::Lost(LinkError::Closed));
+        assert_eq!((closed.report, closed.breaks), (Report::Failure, false));
     }
 }

@@ -331,10 +331,12 @@ impl Gateway {
     /// Gives back what was leased and not spent, when all is done and shipped. What fails is done by the next boot.
     pub async fn give_back(&self) {
         let shipped = *self.shipped.borrow() >= self.fixed.load(Ordering::Acquire);
-        if self.joined() && shipped && self.open_requests() == 0 {
-            if let Err(error) = self.store.lease_close(self.incarnation, &[self.incarnation], &[]).await {
-                tracing::warn!(%error, "leases could not be given back; the next start does it");
-            }
+        if self.joined()
+            && shipped
+            && self.open_requests() == 0
+            && let Err(error) = self.store.lease_close(self.incarnation, &[self.incarnation], &[]).await
+        {
+            tracing::warn!(%error, "leases could not be given back; the next start does it");
         }
     }
 

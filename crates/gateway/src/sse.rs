@@ -99,7 +99,10 @@ pub fn data_range(event: &[u8]) -> Option<std::ops::Range<usize>> {
 pub fn has_data(event: &[u8]) -> bool {
     let mut start = 0;
     while start < event.len() {
-        if event[start..].starts_with(b"data") {
+        if event[start..]
+            .strip_prefix(b"data")
+            .is_some_and(|rest| matches!(rest.first(), None | Some(b':' | b'\n' | b'\r')))
+        {
             return true;
         }
         start += memchr::memchr2(b'\n', b'\r', &event[start..]).map_or(event.len() - start, |at| at + 1);
@@ -138,6 +141,7 @@ mod tests {
         for (event, has) in [
             (": ping\n\n", false),
             ("event: x\n\n", false),
+            ("database: x\n\n", false),
             ("\n\n", false),
             ("data: a\n\n", true),
             ("data\n\n", true),

@@ -17,6 +17,7 @@ pub struct Evidence {
     pub memory: Vec<Saw>,
     pub attempts: Vec<Attempt>,
     pub crashes: Vec<Duration>,
+    /// From when until when the disk was full.
     pub fulls: Vec<(Duration, Duration)>,
     pub site: Site,
 }
@@ -95,7 +96,7 @@ pub fn check(evidence: &Evidence, broken: &mut Vec<String>) -> Tally {
     let mut case = Case { receipts, attempts, broken };
     case.customers_have_receipts(&evidence.memory);
     case.receipts_are_what_engines_counted();
-    case.work_has_receipts(&evidence);
+    case.work_has_receipts(evidence);
     case.residency_is_kept(evidence);
     case.budgets_are_kept();
     case.tally(evidence)

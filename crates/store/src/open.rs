@@ -191,6 +191,7 @@ mod tests {
                 ("PRAGMA foreign_keys", 1),
                 ("PRAGMA query_only", query_only),
                 ("PRAGMA busy_timeout", 5_000),
+                ("PRAGMA page_size", i64::from(SQLITE_PAGE_BYTES)),
             ] {
                 let value: i64 = sqlx::query_scalar(pragma).fetch_one(&mut *connection).await.unwrap();
                 assert_eq!(value, expect, "{pragma}");

@@ -97,5 +97,11 @@ mod tests {
         assert!(check(&[("rcp_1", "completed", 5)]).is_err(), "one is lost");
         assert!(check(&[("rcp_1", "completed", 4), ("rcp_2", "aborted", 1)]).is_err(), "another count");
         assert!(check(&[("rcp_1", "completed", 5), ("rcp_2", "unresolved", 1)]).is_err(), "unresolved");
+        // Of four receipts one has to be of an answer that came whole.
+        let four =
+            [("rcp_1", "completed", 5), ("rcp_2", "aborted", 1), ("rcp_3", "refused", 0), ("rcp_4", "refused", 0)];
+        let more = ["5", "6", "7", "8"].map(|id| (id, "refused", 0));
+        assert!(check(&four).is_ok());
+        assert!(check(&[&four[..], &more[..]].concat()).is_err(), "hardly anything came whole");
     }
 }

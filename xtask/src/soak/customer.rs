@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PROMPTS: u64 = 5_000;
 const LONG_BYTES: usize = 48 * 1024;
 
-/// What is asked for. In a row of twenty the first is asked once, and so on.
+/// What is asked for; [`ROUND`] says in which order, and how often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Whole,

@@ -1,5 +1,5 @@
 //! What the process costs while it is soaked: resident memory, threads, open files and CPU, every ten seconds, into
-//! `samples.csv`; and whether memory is flat.
+//! `samples.csv`; and whether they stay what they are.
 
 use super::engines::Fleet;
 use crate::site::Site;
@@ -22,7 +22,7 @@ const GROWTH_MIB_MAX: f64 = 16.0;
 const GROWTH_PART_MAX: f64 = 0.1;
 /// Open files at the end, of those after the warm-up: connections come and go with customers, by some tens.
 const FILES_FACTOR_MAX: f64 = 1.5;
-/// Sealing has a delay of a second; a minute means that it hangs.
+/// Shipping has a delay of a tenth of a second; a minute means that it hangs.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy)]
@@ -98,7 +98,7 @@ fn sample(id: u32, at: Duration) -> Result<Sample> {
     })
 }
 
-/// Waits until no request is open and every receipt is shipped and sealed.
+/// Waits until no request is open and every receipt is shipped. Sealing is what the export waits for.
 pub fn settled(site: &Site) -> Result<()> {
     let begin = Instant::now();
     loop {
@@ -196,6 +196,23 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_and_threads_that_grow_are_found() {
+        let check = |files: [u64; 2], threads: [u64; 2]| {
+            let sample = |at: usize| Sample {
+                seconds: at as f64,
+                resident_mib: 1.0,
+                threads: threads[at],
+                files: files[at],
+                cpu_us: 0,
+            };
+            Watched { samples: vec![sample(0), sample(1)], kills: 0 }.check()
+        };
+        assert!(check([80, 120], [14, 16]).is_ok());
+        assert!(check([80, 121], [14, 14]).is_err());
+        assert!(check([80, 80], [14, 17]).is_err());
+    }
 
     #[test]
     fn what_grows_is_not_flat_and_what_swings_is() {

@@ -164,6 +164,8 @@ async fn f05_lies_about_a_whole_answer_bill_its_text() {
     ];
     for (usage, output, source) in cases {
         let (_, receipt) = one(Behaviour { usage, ..Behaviour::tokens(40) }, json!({})).await;
+        // A count is believed, also of nothing; where there is none the prompt was read all the same.
+        assert_eq!(receipt.usage.input > 0, usage != UsageStory::Zero, "{usage:?}");
         assert_eq!((receipt.usage.output, receipt.usage_source), (output, source), "{usage:?}");
         assert_eq!(receipt.outcome, Outcome::Completed);
     }
