@@ -22,7 +22,7 @@ use ledger::key::SigningKey;
 use ledger::receipt::EncodedHeader;
 use metering::lease::Sharing;
 use routing::RetryBudget;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -102,7 +102,7 @@ pub struct Gateway {
 /// What this boot took over this month from open requests of boots before it, by scope.
 struct CarriedOver {
     month: Month,
-    by_scope: BTreeMap<ScopeId, MicroEur>,
+    by_scope: HashMap<ScopeId, MicroEur>,
 }
 
 impl CarriedOver {
@@ -153,7 +153,7 @@ impl Gateway {
         }
         let open = recover::find_open(recovered.records())?;
         let month = now.month();
-        let mut by_scope: BTreeMap<ScopeId, MicroEur> = BTreeMap::new();
+        let mut by_scope: HashMap<ScopeId, MicroEur> = HashMap::new();
         let mut add = |tenant, project, key, cost| {
             for id in [ScopeId::Tenant(tenant), ScopeId::Project(project), ScopeId::Key(key)] {
                 let sum = by_scope.entry(id).or_default();

@@ -59,6 +59,7 @@ struct Shared {
 /// The queues of all models.
 pub struct Queues {
     shared: Arc<Shared>,
+    /// In order, because they are gone through: who is let go first must not depend on a hash.
     by_model: Mutex<BTreeMap<String, Arc<Queue>>>,
 }
 

@@ -6,7 +6,7 @@ use crate::fleet::Place;
 use crate::pool::PoolKey;
 use crate::queue::Queue;
 use routing::Breaker;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -249,7 +249,7 @@ impl Drop for InFlight {
 #[derive(Default)]
 pub struct Replicas {
     pool_keys: AtomicU64,
-    by_id: Mutex<BTreeMap<EngineId, Arc<Replica>>>,
+    by_id: Mutex<HashMap<EngineId, Arc<Replica>>>,
 }
 
 impl Replicas {
@@ -303,7 +303,7 @@ impl Replicas {
         Ok(replica)
     }
 
-    fn by_id(&self) -> std::sync::MutexGuard<'_, BTreeMap<EngineId, Arc<Replica>>> {
+    fn by_id(&self) -> std::sync::MutexGuard<'_, HashMap<EngineId, Arc<Replica>>> {
         self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
