@@ -133,6 +133,14 @@ ids! {
     IncarnationId = "inc_";
     /// One entry of the audit log.
     AuditId = "aud_";
+    /// A server, from the day it is planned.
+    MachineId = "mach_";
+    /// Robot or human work on machines, in tasks.
+    OrderId = "ord_";
+    /// One step of an order.
+    TaskId = "tsk_";
+    /// The signed certificate that makes capacity.
+    AcceptanceId = "acc_";
 }
 
 #[cfg(test)]

@@ -18,7 +18,10 @@ pub mod usage;
 
 pub use code::{Code, Fault};
 pub use facts::{Country, DataClass, EndpointFacts, Retention};
-pub use id::{AuditId, EndpointId, EngineId, IncarnationId, KeyId, ProjectId, ReceiptId, RuleId, TenantId, TokenId};
+pub use id::{
+    AcceptanceId, AuditId, EndpointId, EngineId, IncarnationId, KeyId, MachineId, OrderId, ProjectId, ReceiptId,
+    RuleId, TaskId, TenantId, TokenId,
+};
 pub use money::MicroEur;
 pub use receipt::{Outcome, ReceiptClaims};
 pub use snapshot::Snapshot;

@@ -1,0 +1,162 @@
+//! A machine: three orthogonal facts about it (lifecycle, health, scheduling), what was asked for, and what was decided.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use types::{AcceptanceId, MachineId, UnixMillis};
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $name { $($(#[$vdoc])* #[serde(rename = $text)] $variant,)* }
+
+        impl $name {
+            pub const ALL: &'static [$name] = &[$($name::$variant,)*];
+
+            /// The word that states, metrics, documents and the database use.
+            pub fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $text,)* }
+            }
+
+            pub fn from_word(word: &str) -> Option<$name> {
+                $name::ALL.iter().copied().find(|one| one.as_str() == word)
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+words! {
+    /// Where in its life a machine is. One file per state in this crate (`lifecycle/`) and a page in docs/runbooks.
+    Lifecycle {
+        /// In the site file; not on the premises.
+        Planned = "planned",
+        /// On the premises, its serial scanned, in custody.
+        Received = "received",
+        /// In its slot, torqued and cabled as the cable plan says.
+        Installed = "installed",
+        /// Its BMC answers and it has power.
+        Powered = "powered",
+        /// Its inventory is the bill of materials, its firmware the baseline, its agent has enrolled.
+        Provisioned = "provisioned",
+        /// Every test of its suite passed.
+        Validated = "validated",
+        /// A signed certificate is in the log: capacity.
+        Accepted = "accepted",
+        /// No new work; what runs may end.
+        Drain = "drain",
+        /// Somebody works on it.
+        Repair = "repair",
+        /// Gone for good.
+        Retired = "retired",
+    }
+}
+
+words! {
+    /// How a machine is.
+    Health {
+        Healthy = "healthy",
+        /// Works, with something to look at.
+        Degraded = "degraded",
+        /// Must not carry work.
+        Faulted = "faulted",
+    }
+}
+
+words! {
+    /// Whether placement may use it; only ever `Open` for an accepted machine.
+    Scheduling {
+        Open = "open",
+        /// No new work.
+        Cordoned = "cordoned",
+        /// No new work, and what runs is being ended.
+        Draining = "draining",
+    }
+}
+
+words! {
+    /// What kind of server.
+    MachineKind {
+        /// 8 B200 in one NVLink domain; 10U, 142.4 kg.
+        DgxB200 = "dgx-b200",
+        /// 8 RTX PRO without NVLink.
+        RtxPro = "rtx-pro",
+    }
+}
+
+/// What was asked for; from the site file and from people. Changes raise `generation`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spec {
+    pub generation: u64,
+    pub kind: MachineKind,
+    /// `hall/row/rack/u11`: where it stands or shall stand; unique.
+    pub slot: String,
+    /// The scalable unit or other group that is brought up together.
+    pub unit: String,
+    /// What can fail at once: its leaf switch and its power feeds, for the limit on automatic drains.
+    pub domains: Vec<String>,
+    /// The bill of materials: part (`chassis`, `gpu1` … `gpu8`, `psu1` …) to serial number. Empty until known: then what is
+    /// scanned at receipt becomes the bill.
+    pub serials: BTreeMap<String, String>,
+    /// Parts that must be there, by kind of part: `gpu` 8, `psu` 6, `nic` 10.
+    pub parts: BTreeMap<String, u32>,
+    /// Firmware component to the version that it must have.
+    pub firmware: BTreeMap<String, String>,
+    /// The validation suite that it must pass.
+    pub suite: String,
+    /// True: in service. False: out, for good.
+    pub wanted: bool,
+    /// A person asked for a drain, and why.
+    pub drain: Option<String>,
+}
+
+/// What was decided. Persisted; changed by a step and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    pub id: MachineId,
+    pub lifecycle: Lifecycle,
+    pub health: Health,
+    pub scheduling: Scheduling,
+    /// How many states it has entered: the name of this stay in its state, for idempotent actions.
+    pub entry: u64,
+    /// When it entered its state.
+    pub since: UnixMillis,
+    /// How often this state's work was begun anew after a failure.
+    pub attempt: u32,
+    /// Why it does not go on by itself; a person must act.
+    pub hold: Option<Finding>,
+    /// Why it is in this state, in words.
+    pub reason: String,
+    /// The certificate that holds; none before acceptance and after a repair began.
+    pub certificate: Option<AcceptanceId>,
+    /// What it must be repaired for, while it drains and is in repair.
+    pub repair: Option<Finding>,
+    /// Faults that took it out of service, oldest first; bounded by [`FAULTS_KEPT_MAX`].
+    pub faults: Vec<FaultMark>,
+}
+
+/// A machine with more is quarantined long before; 32 marks of about 40 bytes are 1.3 kB of its row.
+pub const FAULTS_KEPT_MAX: usize = 32;
+
+/// A fault that took the machine out of service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultMark {
+    pub at: UnixMillis,
+    /// `xid_79`, `validation`, `bmc_silent` …
+    pub cause: String,
+}
+
+/// Something to look at, on a machine or an order. The code is stable, the text is for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// For example `serial_differs`, `time_limit`, `test_failed`; each has a line in the runbook of its state.
+    pub code: String,
+    pub text: String,
+    pub at: UnixMillis,
+}
