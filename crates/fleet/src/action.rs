@@ -3,6 +3,7 @@
 use crate::machine::{Finding, Machine};
 use crate::order::OrderKind;
 use serde::{Deserialize, Serialize};
+use types::UnixMillis;
 
 /// What to do. The executor answers with observations, never with a return value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,14 +34,17 @@ pub enum Action {
     Certify,
     /// Tell placement and the agent: no new work / end what runs.
     StopWork,
-    /// Restart the program on this GPU.
+    /// Restart the program on this GPU, once for the event of time `since`; answered with an event `restarted`.
     RestartEngine {
         gpu: u32,
+        since: UnixMillis,
     },
+    /// Answered with an event `reset`.
     ResetGpu {
         gpu: u32,
+        since: UnixMillis,
     },
-    /// Wake a person.
+    /// Wake a person, once for (machine, `entry`, the finding's code and `about`): it is asked for as long as it holds.
     Page {
         finding: Finding,
     },

@@ -13,3 +13,4 @@ pub mod action;
 pub mod machine;
 pub mod observed;
 pub mod order;
+pub mod xid;

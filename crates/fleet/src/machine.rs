@@ -139,6 +139,34 @@ pub struct Machine {
     pub repair: Option<Finding>,
     /// Faults that took it out of service, oldest first; bounded by [`FAULTS_KEPT_MAX`].
     pub faults: Vec<FaultMark>,
+    /// What was decided on events lately, oldest first: repeats escalate. Bounded by [`MEASURES_KEPT_MAX`].
+    #[serde(default)]
+    pub measures: Vec<Measure>,
+    /// The last time that a person let it go on in this stay; a new stay begins without.
+    #[serde(default)]
+    pub released: Option<Release>,
+}
+
+impl Machine {
+    /// A machine that was just put into the site file.
+    pub fn planned(id: MachineId, now: UnixMillis) -> Machine {
+        Machine {
+            id,
+            lifecycle: Lifecycle::Planned,
+            health: Health::Healthy,
+            scheduling: Scheduling::Cordoned,
+            entry: 1,
+            since: now,
+            attempt: 0,
+            hold: None,
+            reason: "in the site file".to_owned(),
+            certificate: None,
+            repair: None,
+            faults: Vec::new(),
+            measures: Vec::new(),
+            released: None,
+        }
+    }
 }
 
 /// A machine with more is quarantined long before; 32 marks of about 40 bytes are 1.3 kB of its row.
@@ -152,11 +180,48 @@ pub struct FaultMark {
     pub cause: String,
 }
 
+/// An event repeats its kind for days on a bad GPU: 64 marks of about 80 bytes are 5 kB of the row, and more than the
+/// escalation ever counts.
+pub const MEASURES_KEPT_MAX: usize = 64;
+
+/// What an event was answered with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measure {
+    /// The event's time: its name for what is done about it.
+    pub at: UnixMillis,
+    /// `xid_31`, `thermal`, `link_down` …
+    pub cause: String,
+    /// `gpu3`, a failure domain's name; empty for the machine as a whole.
+    pub about: String,
+    pub action: crate::xid::XidAction,
+    /// Asked for and not yet seen done.
+    pub open: bool,
+}
+
+/// A person let a held machine go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// The code of the finding that held it.
+    pub code: String,
+    pub by: String,
+    pub reason: String,
+    pub at: UnixMillis,
+}
+
 /// Something to look at, on a machine or an order. The code is stable, the text is for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// For example `serial_differs`, `time_limit`, `test_failed`; each has a line in the runbook of its state.
     pub code: String,
+    /// What it is about: a part (`gpu3`), a failure domain, a test; empty for the machine as a whole.
+    #[serde(default)]
+    pub about: String,
     pub text: String,
     pub at: UnixMillis,
+}
+
+impl Finding {
+    pub fn new(code: &str, about: &str, text: impl Into<String>, at: UnixMillis) -> Finding {
+        Finding { code: code.to_owned(), about: about.to_owned(), text: text.into(), at }
+    }
 }

@@ -17,7 +17,7 @@ pub struct Observed {
     pub agent: Option<AgentSeen>,
     /// The newest validation run.
     pub validation: Option<Validation>,
-    /// The acceptance certificate is stored, for this entry of the machine.
+    /// The newest acceptance certificate of this machine that is stored, of whichever entry.
     pub certified: Option<Certified>,
     /// Workloads that run on it now, as placement and the agent say.
     pub running: u32,
@@ -163,9 +163,10 @@ pub enum TestOutcome {
     Skipped,
 }
 
-/// The certificate of this entry is signed and stored.
+/// A certificate is signed and stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certified {
+    /// The machine's `entry`, in `validated`, for which it was signed.
     pub entry: u64,
     pub certificate: types::AcceptanceId,
     /// A checkpoint covers it: only then does it count.
@@ -183,11 +184,38 @@ pub struct Event {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum EventKind {
     /// An XID of NVIDIA's driver, on the GPU with this index.
-    Xid { code: u16, gpu: u32, driver: String },
+    Xid {
+        code: u16,
+        gpu: u32,
+        driver: String,
+    },
     /// A switch, feed or link that this machine sees fail; `domain` is a failure domain's name.
-    LinkDown { domain: String, port: String },
+    LinkDown {
+        domain: String,
+        port: String,
+    },
+    /// It works again.
+    LinkUp {
+        domain: String,
+        port: String,
+    },
+    /// The agent restarted the program, or reset this GPU, for the event of this time.
+    Restarted {
+        gpu: u32,
+        since: UnixMillis,
+    },
+    Reset {
+        gpu: u32,
+        since: UnixMillis,
+    },
     /// A part is gone or critical.
-    Part { part: String, text: String },
+    Part {
+        part: String,
+        text: String,
+    },
     /// Too hot, or throttled for longer than the agent allows.
-    Thermal { gpu: u32, temperature_c: u32 },
+    Thermal {
+        gpu: u32,
+        temperature_c: u32,
+    },
 }
