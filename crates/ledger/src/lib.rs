@@ -7,10 +7,12 @@
 //!
 //! Why our own: the published crates lag the specifications. They stand beside this one in the tests as oracles.
 
+pub mod acceptance;
 pub mod checkpoint;
 pub mod cosignature;
 pub mod hash;
 pub mod jwks;
+mod jws;
 pub mod key;
 pub mod log;
 pub mod note;

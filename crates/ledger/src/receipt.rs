@@ -3,14 +3,13 @@
 //! The signing input is fixed once, when the receipt is journalled; leaf and signature are functions of that text, so a
 //! crash between journal and hand-out changes nothing: whoever signs later signs the same bytes.
 //!
-//! A verifier takes neither key nor algorithm from the token. The key comes from the verifier's own [`Jwks`], the
-//! algorithm is Ed25519 because the key is; the header is only checked to say so.
+//! What a verifier takes from the token and what not stands in [`crate::jws`].
 
 use crate::hash::{self, Hash};
 use crate::jwks::Jwks;
+use crate::jws::{self, JwsError};
 use crate::key::{self, SigningKey};
 use crate::stencil::Stencil;
-use serde::{Deserialize, Serialize};
 use types::ReceiptClaims;
 
 /// Separates a receipt's leaf from every other use of SHA-256.
@@ -51,12 +50,17 @@ pub enum ReceiptError {
     Signature,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Header<'a> {
-    alg: std::borrow::Cow<'a, str>,
-    kid: std::borrow::Cow<'a, str>,
-    typ: std::borrow::Cow<'a, str>,
+impl From<JwsError> for ReceiptError {
+    fn from(error: JwsError) -> Self {
+        match error {
+            JwsError::Form => ReceiptError::Form,
+            JwsError::Header(why) => ReceiptError::Header(why),
+            JwsError::Algorithm(found) => ReceiptError::Algorithm(found),
+            JwsError::Type(found) => ReceiptError::Type(found),
+            JwsError::UnknownKey(kid) => ReceiptError::UnknownKey(kid),
+            JwsError::Signature => ReceiptError::Signature,
+        }
+    }
 }
 
 /// A receipt that was read and not yet believed.
@@ -81,9 +85,7 @@ pub struct EncodedHeader(String);
 
 impl EncodedHeader {
     pub fn new(kid: &str) -> Result<EncodedHeader, ReceiptError> {
-        let header = Header { alg: "EdDSA".into(), kid: kid.into(), typ: TYP.into() };
-        let header = serde_json::to_vec(&header).map_err(|e| ReceiptError::Header(e.to_string()))?;
-        Ok(EncodedHeader(hash::b64url(&header) + "."))
+        Ok(EncodedHeader(jws::header(kid, TYP)?))
     }
 
     /// Fixes the text of a receipt. After this it is never serialised again.
@@ -129,7 +131,7 @@ pub fn jwt(signing_input: &str, key: &SigningKey) -> String {
 /// Which key a signing input asks for: after a change of keys, older receipts are still signed by the older key.
 pub fn kid_of(signing_input: &str) -> Result<String, ReceiptError> {
     let header = signing_input.split('.').next().and_then(hash::from_b64url).ok_or(ReceiptError::Form)?;
-    read_header(&header)
+    Ok(jws::read_header(&header, TYP)?)
 }
 
 /// The claims of a signing input, as the store and the journal hold it.
@@ -140,16 +142,8 @@ pub fn claims_of(signing_input: &str) -> Result<ReceiptClaims, ReceiptError> {
 
 /// Reads a JWT without believing it.
 pub fn parse(jwt: &str) -> Result<ParsedReceipt, ReceiptError> {
-    if jwt.len() > JWT_BYTES_MAX {
-        return Err(ReceiptError::Form);
-    }
-    let (signing_input, signature) = jwt.rsplit_once('.').ok_or(ReceiptError::Form)?;
-    let (header, claims) = signing_input.split_once('.').ok_or(ReceiptError::Form)?;
-    let part = |text: &str| hash::from_b64url(text).ok_or(ReceiptError::Form);
-    let kid = read_header(&part(header)?)?;
-    let claims = read_claims(&part(claims)?)?;
-    let signature = part(signature)?.try_into().map_err(|_| ReceiptError::Signature)?;
-    Ok(ParsedReceipt { claims, signing_input: signing_input.to_owned(), signature, kid })
+    let jws::Parsed { signing_input, kid, payload, signature } = jws::parse(jwt, TYP, JWT_BYTES_MAX)?;
+    Ok(ParsedReceipt { claims: read_claims(&payload)?, signing_input: signing_input.to_owned(), signature, kid })
 }
 
 /// Reads a JWT and believes it if a key of the set signed it.
@@ -160,18 +154,6 @@ pub fn verify(jwt: &str, jwks: &Jwks) -> Result<VerifiedReceipt, ReceiptError> {
         return Err(ReceiptError::Signature);
     }
     Ok(VerifiedReceipt { leaf: leaf(&receipt.signing_input), claims: receipt.claims })
-}
-
-/// Returns the key id. RFC 9864 deprecates the name `EdDSA` for `Ed25519`; both mean the same key here.
-fn read_header(json: &[u8]) -> Result<String, ReceiptError> {
-    let header: Header<'_> = serde_json::from_slice(json).map_err(|e| ReceiptError::Header(e.to_string()))?;
-    if header.alg != "EdDSA" && header.alg != "Ed25519" {
-        return Err(ReceiptError::Algorithm(header.alg.into_owned()));
-    }
-    if header.typ != TYP {
-        return Err(ReceiptError::Type(header.typ.into_owned()));
-    }
-    Ok(header.kid.into_owned())
 }
 
 fn read_claims(json: &[u8]) -> Result<ReceiptClaims, ReceiptError> {

@@ -6,6 +6,7 @@
 //!
 //! Why one crate: a word that two rooms share must mean the same in both, and here the compiler says so.
 
+pub mod acceptance;
 pub mod audit;
 pub mod code;
 pub mod facts;
@@ -16,6 +17,7 @@ pub mod snapshot;
 pub mod time;
 pub mod usage;
 
+pub use acceptance::AcceptanceClaims;
 pub use code::{Code, Fault};
 pub use facts::{Country, DataClass, EndpointFacts, Retention};
 pub use id::{

@@ -13,6 +13,7 @@ Examples:\n  \
   hoheit-verify receipt answer.jwt --proof answer.tlog-proof --jwks jwks.json --log-key log.vkey\n  \
   hoheit-verify proof answer.tlog-proof --receipt answer.jwt --log-key log.vkey\n  \
   hoheit-verify chain ./export --jwks jwks.json --log-key log.vkey\n  \
+  hoheit-verify acceptance machine.jwt --proof machine.tlog-proof --jwks jwks.json --log-key log.vkey\n  \
   hoheit-verify log ./site/log --since checkpoint-of-january --log-key log.vkey\n\n\
 Get the key set (/.well-known/jwks.json) and the log's key (/log/vkey) once, and not from whom you check."
 )]
@@ -75,6 +76,27 @@ pub enum Command {
     Chain {
         #[arg(value_name = "DIR")]
         dir: PathBuf,
+        /// The site's key set
+        #[arg(long, value_name = "FILE")]
+        jwks: PathBuf,
+        #[command(flatten)]
+        log: LogKeys,
+    },
+    /// Check a machine's certificate of acceptance and that it is in the log
+    #[command(
+        after_help = "The files are what `hoheit machine certificate MACHINE --out DIR` writes. With --serial, that it is of the machine before you.\n\nExample:\n  \
+        hoheit-verify acceptance machine.jwt --proof machine.tlog-proof --serial 1660224000123 --jwks jwks.json --log-key log.vkey"
+    )]
+    Acceptance {
+        /// The certificate (a JWT)
+        #[arg(value_name = "FILE.jwt")]
+        jwt: PathBuf,
+        /// Its proof of being in the log
+        #[arg(long, value_name = "FILE.tlog-proof")]
+        proof: Option<PathBuf>,
+        /// The serial number that the machine must have: of its chassis or of any part
+        #[arg(long, value_name = "SERIAL")]
+        serial: Vec<String>,
         /// The site's key set
         #[arg(long, value_name = "FILE")]
         jwks: PathBuf,

@@ -14,7 +14,7 @@ pub fn text(path: &Path) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// A receipt; editors and shells add a line end, which is not part of it.
+/// A receipt or a certificate; editors and shells add a line end, which is not part of it.
 pub fn jwt(path: &Path) -> anyhow::Result<String> {
     let text = text(path)?;
     Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())

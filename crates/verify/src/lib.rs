@@ -1,13 +1,14 @@
-//! `hoheit-verify`: what an auditor runs. It checks receipts, proofs, a tenant's export and a whole log, offline, with
+//! `hoheit-verify`: what an auditor runs. It checks receipts, proofs, a tenant's export, a machine's acceptance and a whole log, offline, with
 //! nothing but files that it is given and two things that its user must have from elsewhere: the site's key set and the
 //! log's verifier key.
 //!
 //! What it is not: it asks no server, reads no clock, and decides nothing about money or policy. It says what follows
 //! from the files and, as plainly, what does not ([`words`]).
 //!
-//! Read it in this order: [`args`], then [`receipt`], [`chain`] (over [`export`] and [`crew`]) and [`log`], one file per
+//! Read it in this order: [`args`], then [`receipt`], [`chain`] (over [`export`] and [`crew`]), [`acceptance`] and [`log`], one file per
 //! command; the arithmetic is in the crate `ledger`. Three endings: 0 it holds, 1 it does not, 2 it could not be checked.
 
+pub mod acceptance;
 pub mod args;
 pub mod chain;
 pub mod crew;
@@ -49,6 +50,9 @@ fn check(command: &args::Command) -> anyhow::Result<report::Report> {
             receipt::check_proof(proof, receipt.as_deref(), leaf.as_deref(), log)
         }
         args::Command::Chain { dir, jwks, log } => chain::check(dir, jwks, log),
+        args::Command::Acceptance { jwt, proof, serial, jwks, log } => {
+            acceptance::check(jwt, proof.as_deref(), serial, jwks, log)
+        }
         args::Command::Log { dir, log_key, since } => log::check(dir, log_key, since.as_deref()),
     }
 }

@@ -62,7 +62,7 @@ pub fn read(text: &str, leaf: &Hash, log: &Vkey, policy: &Policy) -> Result<Plac
     TlogProof::parse(text)?.verify(leaf, log, policy)
 }
 
-fn place(report: &mut Report, file: &str, text: &str, leaf: &Hash, what: String, log: &Vkey, policy: &Policy) {
+pub fn place(report: &mut Report, file: &str, text: &str, leaf: &Hash, what: String, log: &Vkey, policy: &Policy) {
     match read(text, leaf, log, policy) {
         Ok(place) => {
             let (index, size) = (place.index, place.checkpoint.size);

@@ -2,10 +2,11 @@
 //! that only says "valid" is read as saying more.
 
 use crate::args::Lang;
+use ledger::acceptance::AcceptanceError;
 use ledger::checkpoint::CheckpointError;
 use ledger::proof::TlogProofError;
 use ledger::receipt::ReceiptError;
-use types::{IncarnationId, ReceiptId, TenantId};
+use types::{AcceptanceId, IncarnationId, MachineId, ReceiptId, TenantId};
 
 const CHAINS_SHOWN: usize = 6;
 
@@ -13,6 +14,9 @@ const CHAINS_SHOWN: usize = 6;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Proved {
     Signed { receipt: ReceiptId, site: String, tenant: TenantId },
+    Accepted { certificate: AcceptanceId, site: String, machine: MachineId, kind: String, slot: String },
+    Tests { passed: usize, skipped: usize, serials: usize, firmware: usize, tasks: usize },
+    Serials { serials: Vec<String> },
     InLog { what: String, origin: String, index: u64, size: u64 },
     Witnessed { names: Vec<String> },
     Chains { tenant: TenantId, receipts: usize, chains: Vec<(IncarnationId, u64)> },
@@ -27,6 +31,10 @@ pub enum Unproved {
     /// No receipt proves these, ever.
     WhereAndCopies,
     NotInLog,
+    /// A certificate says what a machine was on one day.
+    StillSo,
+    /// Nobody compared it with a machine.
+    ThisMachine,
     WhoSigned,
     NoWitness,
     Unsealed {
@@ -51,6 +59,8 @@ pub enum Unproved {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     Receipt { file: String, error: ReceiptError },
+    Acceptance { file: String, error: AcceptanceError },
+    Serial { serial: String },
     Proof { file: String, error: TlogProofError },
     Checkpoint { file: String, error: CheckpointError },
     Name { file: String, says: ReceiptId },
@@ -80,6 +90,28 @@ impl Proved {
             Proved::Signed { receipt, site, tenant } => {
                 format!("a key of site {site} signed {receipt} for {tenant}")
             }
+            Proved::Accepted { certificate, site, machine, kind, slot } if german => {
+                format!(
+                    "ein Schlüssel des Standorts {site} hat {certificate} für {machine} ({kind}, {slot}) unterschrieben"
+                )
+            }
+            Proved::Accepted { certificate, site, machine, kind, slot } => {
+                format!("a key of site {site} signed {certificate} for {machine} ({kind}, {slot})")
+            }
+            Proved::Tests { passed, skipped, serials, firmware, tasks } if german => {
+                format!(
+                    "er nennt {serials} Seriennummern, {firmware} Firmwarestände, {passed} bestandene und {skipped} \
+                     ausgelassene Prüfungen und {tasks} Arbeitsschritte, ohne sich zu widersprechen"
+                )
+            }
+            Proved::Tests { passed, skipped, serials, firmware, tasks } => {
+                format!(
+                    "it names {serials} serial numbers, {firmware} firmware versions, {passed} tests passed and \
+                     {skipped} left out, and {tasks} tasks, without contradicting itself"
+                )
+            }
+            Proved::Serials { serials } if german => format!("er nennt {}", serials.join(", ")),
+            Proved::Serials { serials } => format!("it names {}", serials.join(", ")),
             Proved::InLog { what, origin, index, size } if german => {
                 format!("{what} steht im Log {origin} an Stelle {index} von {size}")
             }
@@ -141,6 +173,14 @@ impl Unproved {
             Unproved::NotInLog => {
                 say("that it is in the log (no --proof given)", "dass er im Log steht (kein --proof)")
             }
+            Unproved::StillSo => say(
+                "that the machine is still so, and that no later certificate replaced this one",
+                "dass die Maschine noch so ist und dass kein späterer Nachweis diesen ersetzt hat",
+            ),
+            Unproved::ThisMachine => say(
+                "that it is of the machine before you (read its serial number and give it with --serial)",
+                "dass er von der Maschine vor Ihnen ist (Seriennummer ablesen und mit --serial angeben)",
+            ),
             Unproved::WhoSigned => {
                 say("who signed the receipt (use `receipt`)", "wer den Beleg unterschrieb (dafür `receipt`)")
             }
@@ -185,6 +225,8 @@ impl Fault {
     pub fn kind(&self) -> &'static str {
         match self {
             Fault::Receipt { .. } => "receipt",
+            Fault::Acceptance { .. } => "acceptance",
+            Fault::Serial { .. } => "serial",
             Fault::Proof { .. } => "proof",
             Fault::Checkpoint { .. } => "checkpoint",
             Fault::Name { .. } => "name",
@@ -211,6 +253,8 @@ impl Fault {
     fn english(&self) -> String {
         match self {
             Fault::Receipt { file, error } => format!("{file}: {error}"),
+            Fault::Acceptance { file, error } => format!("{file}: {error}"),
+            Fault::Serial { serial } => format!("no part of this certificate has the serial number {serial}"),
             Fault::Proof { file, error } => format!("{file}: {error}"),
             Fault::Checkpoint { file, error } => format!("{file}: {error}"),
             Fault::Name { file, says } => format!("{file} holds {says}: the file was renamed or swapped"),
@@ -242,6 +286,8 @@ impl Fault {
     fn german(&self) -> String {
         match self {
             Fault::Receipt { file, error } => format!("{file}: {error}"),
+            Fault::Acceptance { file, error } => format!("{file}: {error}"),
+            Fault::Serial { serial } => format!("kein Teil dieses Nachweises hat die Seriennummer {serial}"),
             Fault::Proof { file, error } => format!("{file}: {error}"),
             Fault::Checkpoint { file, error } => format!("{file}: {error}"),
             Fault::Name { file, says } => format!("{file} enthält {says}: umbenannt oder vertauscht"),

@@ -49,6 +49,38 @@ fn a_receipt() {
 }
 
 #[test]
+fn a_certificate_of_acceptance() {
+    let world = World::sound();
+    let line = format!("acceptance @machine.jwt --proof @machine.tlog-proof {KEYS}");
+    let still = "that the machine is still so";
+    check(
+        &world,
+        &line,
+        0,
+        &[
+            "holds: a key of site de-test signed acc_00000000000000000000000001 for mach_",
+            "(dgx-b200, h1/r01/k01/u01)",
+            "2 serial numbers, 1 firmware versions, 1 tests passed",
+            "at place 50 of 300",
+            "that it is of the machine before you",
+            still,
+        ],
+    );
+    check(&world, &format!("{line} --lang de"), 0, &["hält: ", "1 bestandene", "Nicht bewiesen: ", "noch so ist"]);
+    check(&world, &format!("{line} --serial G1 --serial S1"), 0, &["it names G1, S1", still]);
+    check(&world, &format!("{line} --serial G1 --serial G2"), 1, &["[serial] no part", "serial number G2"]);
+    check(&world, &format!("acceptance @machine.jwt {KEYS}"), 0, &["that it is in the log (no --proof given)"]);
+    // A receipt is no certificate, nor is its proof one of the certificate.
+    let one = file(1, 1);
+    check(&world, &line.replace("@machine.jwt", &format!("@{one}.jwt")), 1, &["[acceptance]", "acceptance+jwt"]);
+    check(&world, &line.replace("@machine.tlog-proof", &format!("@{one}.tlog-proof")), 1, &["[proof] "]);
+    check(&world, &line.replace("@machine.jwt", "@nothing.jwt"), 2, &["could not check: cannot read"]);
+    let mut changed = world.clone();
+    changed.edit("machine.jwt", |jwt| jwt.replacen('A', "B", 1));
+    check(&changed, &line, 1, &["[acceptance] machine.jwt: "]);
+}
+
+#[test]
 fn a_chain() {
     let mut world = World::sound();
     let line = format!("chain @export {KEYS}");

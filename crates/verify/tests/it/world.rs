@@ -1,7 +1,6 @@
 //! A site in memory: two tenants, two boots of a gateway, a log of several tiles, a tenant's export. Cases change it and
 //! write it to a folder of their own.
 
-use ledger::SigningKey;
 use ledger::hash::{Hash, sha256};
 use ledger::log::{self, LogSigner};
 use ledger::note::Note;
@@ -9,6 +8,7 @@ use ledger::proof::TlogProof;
 use ledger::receipt;
 use ledger::tile::TileSource;
 use ledger::tree::TreeHead;
+use ledger::{SigningKey, acceptance};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use types::{IncarnationId, ReceiptClaims, ReceiptId, TenantId};
@@ -20,6 +20,24 @@ pub const STRANGER: TenantId = TenantId(0xb);
 
 /// The log's sizes after each sealing; a receipt is proved under the first that holds it.
 const SIZES: [u64; 3] = [300, 600, 700];
+
+/// The place of the machine's certificate in the log.
+const CERTIFICATE: usize = 50;
+
+/// A machine's certificate, as it was signed.
+pub fn certificate() -> String {
+    let firmware = std::collections::BTreeMap::from([("BMC".to_owned(), "24.01".to_owned())]);
+    let claims = serde_json::json!({
+        "iss": "de-test", "jti": "acc_00000000000000000000000001", "iat": 1_795_000_000,
+        "machine": "mach_00000000000000000000000001", "kind": "dgx-b200", "slot": "h1/r01/k01/u01",
+        "occasion": "installation", "serials": {"chassis": "S1", "gpu1": "G1"},
+        "firmware": firmware, "firmware_digest": acceptance::firmware_digest(&firmware),
+        "suite": "dgx-b200", "validated_at": 1_795_000_000_000i64,
+        "tests": [{"name": "memory", "outcome": "passed", "threshold": "", "value": ""}],
+        "work": [], "opening": Hash([3; 32]).b64url()
+    });
+    acceptance::signing_input(&receipt_key().kid(), &serde_json::from_value(claims).unwrap()).unwrap()
+}
 
 pub fn key(seed: u8) -> SigningKey {
     SigningKey::from_seed(&[seed; 32]).unwrap()
@@ -94,6 +112,8 @@ impl World {
         let place = |n: usize| 100 + 60 * n;
         sealed.iter().enumerate().for_each(|(n, text)| leaves[place(n)] = receipt::leaf(text));
 
+        leaves[CERTIFICATE] = acceptance::leaf(&certificate());
+
         let mut head = TreeHead::EMPTY;
         for size in SIZES {
             let appended = log::append(&head, &world, &leaves[head.size as usize..size as usize]).unwrap();
@@ -111,6 +131,10 @@ impl World {
             }
         }
         ours.iter().for_each(|text| world.put_receipt(text));
+        world.put("machine.jwt", &acceptance::jwt(&certificate(), &receipt_key()));
+        let note = world.text(&format!("checkpoint-{}", SIZES[0]));
+        let proof = log::prove(CERTIFICATE as u64, &note, SIZES[0], &world).unwrap();
+        world.put("machine.tlog-proof", &proof.render());
         world.put("export/export.json", &format!("{{\"tenant\":\"{TENANT}\",\"receipts\":12}}"));
         world.put("jwks.json", &ledger::jwks::render(&[key(6).public(), receipt_key().public()]));
         world.put("log.vkey", &format!("{}\n", log_signer().vkey()));
@@ -147,7 +171,8 @@ impl World {
 
     /// The export as one file of lines.
     pub fn bundled(mut self) -> World {
-        let jwts: Vec<String> = self.0.keys().filter(|path| path.ends_with(".jwt")).cloned().collect();
+        let jwts: Vec<String> =
+            self.0.keys().filter(|path| path.starts_with("export/") && path.ends_with(".jwt")).cloned().collect();
         let mut lines = String::new();
         for path in jwts {
             let proof = path.replace(".jwt", ".tlog-proof");
