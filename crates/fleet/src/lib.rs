@@ -8,9 +8,18 @@
 //! Level-triggered: a step asks for everything that its state needs and that was not seen yet, each time. Who executes is
 //! therefore free to crash anywhere: what was not done is asked for again, and what was done shows in what is observed.
 //! Every action is idempotent under its machine and the machine's `entry`, the number of states that it has entered.
+//!
+//! - [`lifecycle`]: the states, their edges, limits and holds: [`lifecycle::step`].
+//! - [`diagnosis`], [`xid`]: what events and readings mean.
+//! - [`drains`], [`quarantine`]: what only a look at the fleet, or at a history, may permit.
+//! - [`order`]: work of robots and people.
 
 pub mod action;
+pub mod diagnosis;
+pub mod drains;
+pub mod lifecycle;
 pub mod machine;
 pub mod observed;
 pub mod order;
+pub mod quarantine;
 pub mod xid;

@@ -176,8 +176,10 @@ pub const FAULTS_KEPT_MAX: usize = 32;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FaultMark {
     pub at: UnixMillis,
-    /// `xid_79`, `validation`, `bmc_silent` …
+    /// The finding's code: `xid_79`, `agent_silent`; `validation` for a failed suite.
     pub cause: String,
+    #[serde(default)]
+    pub about: String,
 }
 
 /// An event repeats its kind for days on a bad GPU: 64 marks of about 80 bytes are 5 kB of the row, and more than the
@@ -193,6 +195,8 @@ pub struct Measure {
     pub cause: String,
     /// `gpu3`, a failure domain's name; empty for the machine as a whole.
     pub about: String,
+    /// The GPU's index as the driver counts, where it is about one.
+    pub gpu: Option<u32>,
     pub action: crate::xid::XidAction,
     /// Asked for and not yet seen done.
     pub open: bool,

@@ -1,4 +1,29 @@
 //! Orders: robot or human work on a machine, in tasks.
+//!
+//! - [`make`]: the list of tasks, from what the machine needs.
+//! - [`apply`]: what a robot or a person did, or says about it; refused, or the order as it is from then on.
+//! - [`step`]: what time does: a task that nobody begins is given back, one that does not end is a finding.
+//! - [`assign`]: which robot takes which task; what no robot can do is people's ([`for_people`]).
+//!
+//! What it is not: it moves nothing and knows no robot's language (`vda5050`, `robots`).
+//!
+//! If we crash here: an order is a value in the database; an event that was not stored is told again by the robot's next
+//! state, or by the person.
+
+mod apply;
+mod assign;
+mod evidence;
+mod make;
+mod step;
+
+#[cfg(test)]
+mod tests;
+
+pub use apply::{ATTEMPTS_MAX, Event, Refusal, apply, legal};
+pub use assign::{Assignment, BATTERY_PERCENT_MIN, RobotFit, assign, for_people};
+pub use evidence::{TORQUE_MILLINEWTON_METRES_MAX, TORQUE_MILLINEWTON_METRES_MIN};
+pub use make::{Work, make, mass_g};
+pub use step::{ASSIGNED_MILLIS_MAX, Limits, RUNNING_MILLIS_MAX, step};
 
 use crate::machine::{Finding, words};
 use serde::{Deserialize, Serialize};
@@ -126,4 +151,26 @@ pub struct Evidence {
     pub sha256: Option<String>,
     pub by: String,
     pub at: UnixMillis,
+}
+
+/// A cable of the cable plan, at one machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cable {
+    pub id: String,
+    /// At the machine.
+    pub port_a: String,
+    /// At the switch.
+    pub port_b: String,
+}
+
+impl Order {
+    pub fn task(&self, id: TaskId) -> Option<&Task> {
+        self.tasks.iter().find(|task| task.id == id)
+    }
+
+    /// Tasks that use a zone now: nobody else may work there.
+    pub fn zones(&self) -> impl Iterator<Item = &str> {
+        let used = self.tasks.iter().filter(|task| task.state == TaskState::Running && !task.zone.is_empty());
+        used.map(|task| task.zone.as_str())
+    }
 }

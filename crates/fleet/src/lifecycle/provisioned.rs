@@ -1,0 +1,59 @@
+//! `provisioned`: it proves itself. The suite of its spec runs under (entry, attempt); a result of another stay or
+//! attempt is none. A suite that was cut off is begun again by itself, a test that failed is not: running a test until it
+//! passes proves nothing. While it runs, an XID that we would act on fails it too.
+
+use super::{Next, Situation, check};
+use crate::action::Action;
+use crate::machine::Lifecycle;
+use crate::observed::{TestOutcome, TestResult, Validation};
+use crate::xid::XidAction;
+
+pub(super) const TEST_FAILED: &str = "test_failed";
+
+pub(super) fn step(situation: &Situation<'_>) -> Next {
+    if let Some(finding) = check::identity(situation) {
+        return Next::hold(finding);
+    }
+    let machine = situation.machine;
+    let suite = &situation.spec.suite;
+    let ours = |run: &&Validation| run.entry == machine.entry && run.attempt == machine.attempt && run.suite == *suite;
+    let Some(run) = situation.observed.validation.as_ref().filter(ours) else {
+        let ask = vec![Action::Validate { suite: suite.clone() }];
+        return Next::stay(format!("validation is to begin: {}", check::shown(suite)), ask);
+    };
+    let bad = machine.measures.iter().find(|it| it.at >= run.begun_at && it.action > XidAction::Ignore);
+    if let Some(measure) = bad {
+        let text = format!("{} on {} while its suite ran", measure.cause, check::shown(&measure.about));
+        return Next::hold(situation.finding(TEST_FAILED, &measure.about, text));
+    }
+    if run.ended_at.is_none() {
+        return Next::stay(format!("validation runs: {} tests ended", run.tests.len()), Vec::new());
+    }
+    verdict(situation, run)
+}
+
+fn verdict(situation: &Situation<'_>, run: &Validation) -> Next {
+    let with = |outcome| run.tests.iter().filter(move |test| test.outcome == outcome);
+    if let Some(test) = with(TestOutcome::Failed).next() {
+        let text = check::list(with(TestOutcome::Failed).map(result).collect());
+        return Next::hold(situation.finding(TEST_FAILED, &test.name, text));
+    }
+    if let Some(test) = with(TestOutcome::TimedOut).next() {
+        if situation.machine.attempt + 1 < situation.rules.limits.validation_attempts {
+            return Next::Again { reason: format!("{}: not ended in its time; once more", check::shown(&test.name)) };
+        }
+        let text = format!("{}: not ended in its time, again", check::shown(&test.name));
+        return Next::hold(situation.finding(TEST_FAILED, &test.name, text));
+    }
+    let passed = with(TestOutcome::Passed).count();
+    if passed == 0 {
+        let text = format!("{} ended and no test of it ran", check::shown(&run.suite));
+        return Next::hold(situation.finding(TEST_FAILED, "", text));
+    }
+    Next::go(Lifecycle::Validated, format!("{passed} tests passed of {}", check::shown(&run.suite)))
+}
+
+fn result(test: &TestResult) -> String {
+    let (name, wanted, found) = (check::shown(&test.name), check::shown(&test.threshold), check::shown(&test.value));
+    format!("{name}: wanted {wanted}, found {found}")
+}

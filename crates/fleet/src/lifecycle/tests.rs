@@ -1,0 +1,214 @@
+use super::*;
+use crate::machine::MachineKind;
+use crate::observed::*;
+use crate::order::{OrderKind, OrderState};
+use types::{AcceptanceId, MachineId};
+
+const MINUTE: i64 = 60_000;
+const HOUR: i64 = 60 * MINUTE;
+
+/// One machine and what is seen of it.
+struct Rig {
+    spec: Spec,
+    machine: Machine,
+    seen: Observed,
+    rules: Rules,
+    now: UnixMillis,
+}
+
+fn inventory() -> Inventory {
+    let gpu = |n: u32| Part { kind: "gpu".into(), model: "B200".into(), serial: format!("G{n}"), healthy: true };
+    Inventory {
+        serial: "S1".into(),
+        power: Power::Off,
+        parts: (1..=2).map(|n| (format!("gpu{n}"), gpu(n))).collect(),
+        firmware: [("bmc".to_owned(), "1.0".to_owned())].into(),
+        ..Inventory::default()
+    }
+}
+
+fn rig() -> Rig {
+    let spec = Spec {
+        generation: 1,
+        kind: MachineKind::DgxB200,
+        slot: "hall-1/row-a/rack-01/u11".into(),
+        unit: "su-01".into(),
+        domains: vec!["leaf-12".into()],
+        serials: [("chassis", "S1"), ("gpu1", "G1"), ("gpu2", "G2")].map(|(a, b)| (a.into(), b.into())).into(),
+        parts: [("gpu".to_owned(), 2)].into(),
+        firmware: [("bmc".to_owned(), "2.0".to_owned())].into(),
+        suite: "burn-in".into(),
+        wanted: true,
+        drain: None,
+    };
+    let now = UnixMillis(1_000 * HOUR);
+    let machine = Machine::planned(MachineId(1), now);
+    Rig { spec, machine, seen: Observed::default(), rules: Rules::default(), now }
+}
+
+impl Rig {
+    fn step(&mut self) -> Vec<Action> {
+        let step = step(&self.spec, &self.machine, &self.seen, &self.rules, self.now);
+        self.machine = step.next;
+        self.seen.events.drain(..step.events_taken);
+        step.actions
+    }
+
+    /// Steps and checks state and actions.
+    fn check(&mut self, state: Lifecycle, actions: &[Action]) {
+        let asked = self.step();
+        assert_eq!((self.machine.lifecycle, asked.as_slice()), (state, actions), "{}", self.machine.reason);
+    }
+
+    fn held(&mut self, state: Lifecycle, code: &str, text: &str) {
+        let asked = self.step();
+        assert_eq!(self.machine.lifecycle, state);
+        let hold = self.machine.hold.clone().unwrap_or_else(|| panic!("not held: {}", self.machine.reason));
+        assert_eq!(hold.code, code, "{}", hold.text);
+        assert!(hold.text.contains(text), "{}", hold.text);
+        assert!(asked.contains(&Action::Page { finding: hold }), "{asked:?}");
+    }
+
+    fn after(&mut self, millis: i64) {
+        self.now = UnixMillis(self.now.0 + millis);
+    }
+
+    fn order(&mut self, state: OrderState) {
+        self.seen.order = Some(OrderSeen { entry: self.machine.entry, state, finding: None });
+    }
+
+    fn scan(&mut self, serial: &str) {
+        self.seen.custody = Some(Custody { serial: serial.into(), by: "tok_ann".into(), at: self.now, photo: None });
+    }
+
+    fn bmc(&mut self, change: impl Fn(&mut Inventory)) {
+        let mut seen = self.seen.bmc.take().map_or_else(inventory, |bmc| bmc.inventory);
+        change(&mut seen);
+        self.seen.bmc = Some(BmcSeen { at: self.now, silent_since: None, inventory: seen });
+    }
+
+    fn agent(&mut self) {
+        let gpu = |n: u32| GpuSeen { index: n - 1, serial: format!("G{n}"), nvlinks_up: 18, ..GpuSeen::default() };
+        self.seen.agent = Some(AgentSeen {
+            at: self.now,
+            serial: "S1".into(),
+            driver: "570.1".into(),
+            gpus: (1..=2).map(|n| (format!("GPU-{n}"), gpu(n))).collect(),
+            clock_skew_ms: 3,
+        });
+    }
+
+    fn validation(&mut self, outcome: TestOutcome) {
+        let test = TestResult {
+            name: "nvbandwidth".into(),
+            outcome,
+            threshold: ">= 2400 GB/s".into(),
+            value: "1800 GB/s".into(),
+            millis: 5,
+        };
+        self.seen.validation = Some(Validation {
+            suite: "burn-in".into(),
+            entry: self.machine.entry,
+            attempt: self.machine.attempt,
+            begun_at: self.now,
+            ended_at: Some(self.now),
+            tests: vec![test],
+        });
+    }
+
+    fn certified(&mut self, sealed: bool) {
+        let certificate = AcceptanceId(u128::from(self.machine.entry));
+        self.seen.certified = Some(Certified { entry: self.machine.entry, certificate, sealed });
+    }
+
+    /// From wherever it is before it to this state, without checks.
+    fn to(mut self, state: Lifecycle) -> Rig {
+        while self.machine.lifecycle != state {
+            self.after(MINUTE);
+            match self.machine.lifecycle {
+                Lifecycle::Planned => self.scan("S1"),
+                Lifecycle::Installed => self.bmc(|it| it.power = Power::On),
+                Lifecycle::Powered => {
+                    self.bmc(|it| _ = it.firmware.insert("bmc".into(), "2.0".into()));
+                    self.agent();
+                }
+                Lifecycle::Provisioned => self.validation(TestOutcome::Passed),
+                Lifecycle::Validated => self.certified(true),
+                _ => {}
+            }
+            self.order(OrderState::Done);
+            self.step();
+            assert_eq!(self.machine.hold, None);
+        }
+        self
+    }
+}
+
+fn open(kind: OrderKind) -> Action {
+    Action::OpenOrder { kind }
+}
+
+#[test]
+fn from_the_pallet_to_capacity() {
+    use Lifecycle::{Accepted, Installed, Planned, Powered, Provisioned, Received, Validated};
+    let mut rig = rig();
+    rig.check(Planned, &[open(OrderKind::Receive)]);
+    // Asked for until it is seen.
+    rig.check(Planned, &[open(OrderKind::Receive)]);
+    rig.order(OrderState::Open);
+    rig.check(Planned, &[]);
+    rig.scan("S1");
+    rig.order(OrderState::Done);
+    rig.check(Received, &[]);
+    rig.check(Received, &[open(OrderKind::Install)]);
+    rig.order(OrderState::Done);
+    rig.check(Installed, &[]);
+    rig.check(Installed, &[Action::ReadInventory]);
+    rig.bmc(|_| {});
+    rig.check(Installed, &[Action::PowerOn, Action::ReadInventory]);
+    rig.bmc(|it| it.power = Power::On);
+    rig.check(Powered, &[]);
+    rig.check(Powered, &[Action::UpdateFirmware { components: vec!["bmc".into()] }, Action::ReadInventory]);
+    rig.bmc(|it| _ = it.firmware.insert("bmc".into(), "2.0".into()));
+    rig.check(Powered, &[Action::Provision]);
+    rig.agent();
+    rig.check(Provisioned, &[]);
+    rig.check(Provisioned, &[Action::Validate { suite: "burn-in".into() }]);
+    rig.validation(TestOutcome::Passed);
+    rig.check(Validated, &[]);
+    rig.check(Validated, &[Action::Certify]);
+    rig.certified(false);
+    rig.check(Validated, &[Action::Certify]);
+    rig.certified(true);
+    rig.check(Accepted, &[]);
+    assert_eq!(rig.machine.scheduling, Scheduling::Open);
+    assert_eq!(rig.machine.entry, 7);
+    rig.check(Accepted, &[]);
+    assert_eq!((rig.machine.scheduling, rig.machine.health), (Scheduling::Open, Health::Healthy));
+}
+
+#[test]
+fn another_serial_is_held_with_the_difference_until_it_is_mended() {
+    let mut rig = rig();
+    rig.scan("S2");
+    rig.order(OrderState::Done);
+    rig.held(Lifecycle::Planned, "serial_differs", "chassis: wanted S1, found S2 (scanned by tok_ann)");
+    let first = rig.machine.hold.clone();
+    rig.after(HOUR);
+    rig.held(Lifecycle::Planned, "serial_differs", "S2");
+    assert_eq!(rig.machine.hold, first, "a hold keeps the time at which it began");
+    // A release alone mends nothing.
+    rig.machine = release(&rig.machine, "ann", "looks fine", rig.now).unwrap();
+    rig.held(Lifecycle::Planned, "serial_differs", "S2");
+    rig.scan("S1");
+    rig.check(Lifecycle::Received, &[]);
+    assert_eq!(rig.machine.hold, None);
+}
+
+#[test]
+fn one_gpu_that_is_not_the_bills_is_held_with_the_difference() {
+    let mut rig = rig().to(Lifecycle::Powered);
+    rig.bmc(|it| it.parts.get_mut("gpu2").unwrap().serial = "G9".into());
+    rig.held(Lifecycle::Powered, "serial_differs", "gpu2: wanted G2, found G9");
+    assert_eq!(rig.machine.hold.as_ref().unwrap().about, "gpu2");
+}
