@@ -1,4 +1,4 @@
-//! The log's head. A receipt's `ord` is its leaf index, given without gaps when it is shipped, so what is sealed is the
+//! The log's head. The `ord` of a receipt or a certificate is its leaf index, given without gaps when it is stored, so what is sealed is the
 //! places below the head's size, and sealing moves one number and one text, however many leaves they cover.
 //!
 //! The sealer's steps: read the unsealed, write tiles, `seal` here, publish the checkpoint. If it crashes before `seal`,
@@ -12,9 +12,13 @@ use types::IncarnationId;
 
 statements! {
     /// A run has 256 receipts at most ([`crate::run::RECEIPTS_MAX`]), so one that reaches beyond the head's size begins less than that before it.
+    /// Certificates of acceptance lie between runs; one statement sees both at one moment.
     UNSEALED = "SELECT r.first_ord, r.leaves, h.size FROM tree_head AS h CROSS JOIN receipt_runs AS r
                 WHERE h.id = 1 AND r.first_ord > h.size - 256 AND r.last_ord >= h.size AND r.first_ord < h.size + $1
-                ORDER BY r.first_ord";
+                UNION ALL
+                SELECT c.ord, c.leaf, h.size FROM tree_head AS h CROSS JOIN acceptances AS c
+                WHERE h.id = 1 AND c.ord >= h.size AND c.ord < h.size + $1
+                ORDER BY 1";
     HEAD = "SELECT size, checkpoint FROM tree_head WHERE id = 1";
     SEAL = "UPDATE tree_head SET size = $2, checkpoint = $3 WHERE id = 1 AND size = $1
             AND $2 <= (SELECT value FROM counters WHERE name = 'leaves')";

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod audited;
+mod fleet;
 mod idempotency;
 mod leases;
 mod postgres;
@@ -88,6 +89,13 @@ suite! {
     leases::f19_what_is_leased_lost_shipped_and_closed_counts_once,
     leases::f19_gateways_that_ask_at_once_get_no_more_than_there_is,
     leases::f17_a_newer_boot_of_one_name_fences_the_older_one,
+    fleet::a_machine_is_due_until_stepped_and_from_its_time_on,
+    fleet::what_is_seen_meanwhile_is_not_lost,
+    fleet::an_older_controller_and_an_older_reading_are_fenced,
+    fleet::a_stay_has_one_order_and_one_certificate,
+    fleet::certificates_lie_between_receipts_in_one_log,
+    fleet::a_site_file_is_applied_whole_or_not_at_all,
+    fleet::an_agents_token_is_redeemed_once,
     upgrades::opening_again_keeps_everything,
     upgrades::receipts_of_the_first_version_move_into_runs,
     upgrades::a_newer_schema_is_refused,

@@ -1,0 +1,124 @@
+//! Orders with their tasks, as wholes. A change names the version that it read; (machine, entry, kind) is unique.
+
+use super::{from_json, json, observations};
+use crate::database::{Columns, Session, int, values};
+use crate::fleet::events::{self, FleetEvent};
+use crate::statements::statements;
+use crate::{Store, StoreError};
+use fleet::order::Order;
+use types::audit::AuditEntry;
+use types::{OrderId, TaskId};
+
+statements! {
+    INSERT = "INSERT INTO orders (id, machine, entry, kind, state, version, body) VALUES ($1, $2, $3, $4, $5, 1, $6)
+              ON CONFLICT (machine, entry, kind) DO NOTHING";
+    INSERT_TASK = "INSERT INTO order_tasks (task, order_id) VALUES ($1, $2)";
+    UPDATE = "UPDATE orders SET state = $3, body = $4, version = version + 1 WHERE id = $1 AND version = $2";
+    ONE = "SELECT body, version FROM orders WHERE id = $1";
+    OF_TASK = "SELECT o.body, o.version FROM order_tasks AS t JOIN orders AS o ON o.id = t.order_id WHERE t.task = $1";
+    OPEN_OF = "SELECT body, version FROM orders WHERE machine = $1 AND state IN ('open', 'held') ORDER BY id";
+    LIST = "SELECT body, version FROM orders WHERE id > $1 AND ($2 = '' OR state = $2) ORDER BY id LIMIT $3";
+    OF_MACHINE = "SELECT body, version FROM orders WHERE machine = $1 ORDER BY id";
+    INSERT_AUDIT = "INSERT INTO audit (id, at, actor, action, object, tenant, detail) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+}
+
+/// An order with the version that a change must name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderRow {
+    pub order: Order,
+    pub version: u64,
+}
+
+fn row(mut c: Columns<'_>) -> Result<OrderRow, StoreError> {
+    Ok(OrderRow { order: from_json("an order", &c.text()?)?, version: c.count()? })
+}
+
+/// Makes the order unless there is one for this stay; true if it was made.
+pub(crate) async fn make(session: &mut Session, order: &Order) -> Result<bool, StoreError> {
+    let values = values![
+        order.id,
+        order.machine,
+        int(order.entry, "the number of states")?,
+        order.kind.as_str(),
+        order.state.as_str(),
+        json(order)?
+    ];
+    if session.run(INSERT, values).await? == 0 {
+        return Ok(false);
+    }
+    for task in &order.tasks {
+        session.run(INSERT_TASK, values![task.id, order.id]).await?;
+    }
+    Ok(true)
+}
+
+pub(crate) async fn update(session: &mut Session, order: &Order, version: u64) -> Result<bool, StoreError> {
+    let values = values![order.id, int(version, "a version")?, order.state.as_str(), json(order)?];
+    Ok(session.run(UPDATE, values).await? > 0)
+}
+
+/// Open and held orders of a machine.
+pub(crate) async fn open_of(session: &mut Session, machine: types::MachineId) -> Result<Vec<OrderRow>, StoreError> {
+    let rows = session.rows(OPEN_OF, values![machine]).await?;
+    rows.iter().map(|one| row(one.columns())).collect()
+}
+
+impl Store {
+    /// Stores changed orders and makes their machines due; the audit entry too, where a person did it. All or nothing; an
+    /// order that was changed meanwhile is a conflict.
+    pub async fn orders_change(
+        &self,
+        changed: &[(Order, u64)],
+        seen: &[(types::MachineId, types::UnixMillis, super::observations::Observation)],
+        events: &[FleetEvent],
+        entry: Option<&AuditEntry>,
+    ) -> Result<(), StoreError> {
+        let mut session = self.database.write().await?;
+        for (order, version) in changed {
+            if !update(&mut session, order, *version).await? {
+                return Err(StoreError::Conflict { what: "a newer state of this order" });
+            }
+            observations::touch(&mut session, order.machine).await?;
+        }
+        for (machine, at, observation) in seen {
+            observations::put(&mut session, *machine, *at, observation).await?;
+        }
+        for event in events {
+            events::insert(&mut session, event).await?;
+        }
+        if let Some(entry) = entry {
+            let values =
+                values![entry.id, entry.at, &entry.actor, &entry.action, &entry.object, entry.tenant, &entry.detail];
+            session.run(INSERT_AUDIT, values).await?;
+        }
+        session.commit().await
+    }
+
+    pub async fn order(&self, id: OrderId) -> Result<Option<OrderRow>, StoreError> {
+        let rows = self.database.rows(ONE, values![id]).await?;
+        rows.first().map(|one| row(one.columns())).transpose()
+    }
+
+    pub async fn order_of_task(&self, id: TaskId) -> Result<Option<OrderRow>, StoreError> {
+        let rows = self.database.rows(OF_TASK, values![id]).await?;
+        rows.first().map(|one| row(one.columns())).transpose()
+    }
+
+    /// Orders after an id, in one state or in any.
+    pub async fn orders(
+        &self,
+        after: Option<OrderId>,
+        state: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<OrderRow>, StoreError> {
+        let after = after.map(|id| id.to_string()).unwrap_or_default();
+        let rows = self.database.rows(LIST, values![after, state.unwrap_or_default(), limit]).await?;
+        rows.iter().map(|one| row(one.columns())).collect()
+    }
+
+    /// Every order of a machine, oldest first.
+    pub async fn orders_of(&self, machine: types::MachineId) -> Result<Vec<OrderRow>, StoreError> {
+        let rows = self.database.rows(OF_MACHINE, values![machine]).await?;
+        rows.iter().map(|one| row(one.columns())).collect()
+    }
+}

@@ -1,0 +1,42 @@
+//! Site files that were applied; the newest is the site.
+
+use crate::change::Change;
+use crate::database::{int, values};
+use crate::statements::statements;
+use crate::{Store, StoreError};
+use types::UnixMillis;
+
+statements! {
+    LAST = "SELECT version, text, digest, applied_at FROM site_models ORDER BY version DESC LIMIT 1";
+    INSERT = "INSERT INTO site_models (version, text, digest, applied_at) VALUES ($1, $2, $3, $4)";
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteModel {
+    pub version: u64,
+    pub text: String,
+    /// `sha256:<hex>` of the text.
+    pub digest: String,
+    pub applied_at: UnixMillis,
+}
+
+pub(crate) async fn insert(change: &mut Change, text: &str, digest: &str, at: UnixMillis) -> Result<u64, StoreError> {
+    let last = change.rows(LAST, values![]).await?;
+    let version = last.first().map(|row| row.columns().count()).transpose()?.unwrap_or(0) + 1;
+    change.run(INSERT, values![int(version, "a version")?, text, digest, at]).await?;
+    Ok(version)
+}
+
+impl Store {
+    pub async fn site_model(&self) -> Result<Option<SiteModel>, StoreError> {
+        let rows = self.database.rows(LAST, values![]).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let mut c = row.columns();
+        Ok(Some(SiteModel {
+            version: c.count()?,
+            text: c.text()?,
+            digest: c.text()?,
+            applied_at: UnixMillis(c.int()?),
+        }))
+    }
+}

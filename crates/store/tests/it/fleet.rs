@@ -1,0 +1,291 @@
+//! Machines: steps that are fenced, orders and certificates that exist once, observations that make due.
+
+use crate::Bed;
+use crate::site::{entry, receipt};
+use fleet::action::Action;
+use fleet::machine::{Lifecycle, Machine, MachineKind, Spec};
+use fleet::observed::{Custody, Event, EventKind};
+use fleet::order::{Order, OrderKind, OrderState, Task, TaskState, Verb};
+use std::collections::BTreeMap;
+use store::{
+    AgentCertificate, Bmc, Decided, Due, FleetEvent, NewAcceptance, Observation, SiteChange, StepError, Store,
+    StoreError,
+};
+use types::{AcceptanceId, MachineId, OrderId, TaskId, UnixMillis};
+
+const NOW: UnixMillis = UnixMillis(1_790_000_000_000);
+const LATER: UnixMillis = UnixMillis(1_790_000_060_000);
+
+fn spec(n: u128) -> Spec {
+    Spec {
+        generation: 1,
+        kind: MachineKind::DgxB200,
+        slot: format!("h1/r01/k01/u{n:02}"),
+        unit: "su-01".to_owned(),
+        domains: vec!["leaf-1".to_owned()],
+        serials: BTreeMap::new(),
+        parts: BTreeMap::from([("gpu".to_owned(), 8)]),
+        firmware: BTreeMap::new(),
+        suite: "dgx-b200".to_owned(),
+        wanted: true,
+        drain: None,
+    }
+}
+
+fn order(n: u128, machine: u128) -> Order {
+    let task = Task {
+        id: TaskId(n),
+        verb: Verb::Scan,
+        subject: "u01".to_owned(),
+        state: TaskState::Ready,
+        mass_g: 0,
+        zone: "k01".to_owned(),
+        confirmations_min: 0,
+        confirmed_by: Vec::new(),
+        assignee: None,
+        attempts: 0,
+        evidence: Vec::new(),
+        note: None,
+        changed_at: NOW,
+    };
+    Order {
+        id: OrderId(n),
+        machine: MachineId(machine),
+        entry: 1,
+        kind: OrderKind::Receive,
+        state: OrderState::Open,
+        made_at: NOW,
+        slot: "h1/r01/k01/u01".to_owned(),
+        serial: None,
+        tasks: vec![task],
+        finding: None,
+    }
+}
+
+fn acceptance(n: u8, machine: u128, entry: u64) -> NewAcceptance {
+    NewAcceptance {
+        id: AcceptanceId(n.into()),
+        machine: MachineId(machine),
+        entry,
+        at: NOW,
+        signing_input: format!("a.{n}"),
+        leaf: [n; 32],
+    }
+}
+
+/// A site of two machines.
+async fn site(bed: &Bed) -> Store {
+    let store = bed.open().await;
+    let add = [1, 2].map(|n| (spec(n), Machine::planned(MachineId(n), NOW))).to_vec();
+    let change = SiteChange { add, change: Vec::new() };
+    assert_eq!(store.site_apply("text", "sha256:00", NOW, &change, &entry("site.apply")).await.unwrap(), 1);
+    store
+}
+
+fn decided(due: &Due, lifecycle: Lifecycle) -> Decided {
+    let mut machine = due.row.machine.clone();
+    machine.lifecycle = lifecycle;
+    machine.entry += 1;
+    Decided {
+        due: due.clone(),
+        machine,
+        wants: vec![Action::ReadInventory],
+        wake_at: LATER,
+        events_taken: 0,
+        order: None,
+        cancel_orders: false,
+        acceptance: None,
+        happened: Vec::new(),
+    }
+}
+
+async fn due(store: &Store) -> Vec<Due> {
+    store.machines_due(NOW, 10).await.unwrap()
+}
+
+pub async fn a_machine_is_due_until_stepped_and_from_its_time_on(bed: &Bed) {
+    let store = site(bed).await;
+    let epoch = store.fleet_epoch_take().await.unwrap();
+    let both = due(&store).await;
+    assert_eq!(both.len(), 2);
+    let batch: Vec<_> = both.iter().map(|due| decided(due, Lifecycle::Received)).collect();
+    assert_eq!(store.machines_step(epoch, &batch).await.unwrap().stored, 2);
+    assert!(due(&store).await.is_empty());
+    assert_eq!(store.machines_due(LATER, 10).await.unwrap().len(), 2);
+    assert_eq!(store.machines_due(LATER, 1).await.unwrap().len(), 1);
+    let row = store.machine(MachineId(1)).await.unwrap().unwrap();
+    assert_eq!((row.machine.lifecycle, row.wants), (Lifecycle::Received, vec![Action::ReadInventory]));
+
+    let custody = Custody { serial: "S1".to_owned(), by: "tok".to_owned(), at: NOW, photo: None };
+    store.observe(&[(MachineId(2), NOW, Observation::Custody(custody.clone()))]).await.unwrap();
+    let seen = due(&store).await;
+    assert_eq!(seen.iter().map(|due| due.row.machine.id).collect::<Vec<_>>(), [MachineId(2)]);
+    assert_eq!(seen[0].observed.custody, Some(custody));
+    let unknown = store.observe(&[(MachineId(9), NOW, Observation::Running(1))]).await;
+    assert!(matches!(unknown, Err(StoreError::NotFound { .. })));
+}
+
+/// What is seen while a step is decided makes the machine due again: nothing is lost in between.
+pub async fn what_is_seen_meanwhile_is_not_lost(bed: &Bed) {
+    let store = site(bed).await;
+    let epoch = store.fleet_epoch_take().await.unwrap();
+    let machine = MachineId(1);
+    let event = |code| Event { at: NOW, what: EventKind::Xid { code, gpu: 3, driver: "580".to_owned() } };
+    store.incidents(&[(machine, event(79)), (machine, event(94))]).await.unwrap();
+    let read = due(&store).await.into_iter().find(|due| due.row.machine.id == machine).unwrap();
+    assert_eq!(read.observed.events, [event(79), event(94)]);
+    store.incidents(&[(machine, event(31))]).await.unwrap();
+    store.observe(&[(machine, NOW, Observation::Running(7))]).await.unwrap();
+    let step = Decided { events_taken: 2, ..decided(&read, Lifecycle::Planned) };
+    assert_eq!(store.machines_step(epoch, &[step]).await.unwrap().stored, 1);
+    let again = due(&store).await.into_iter().find(|due| due.row.machine.id == machine).unwrap();
+    assert_eq!((again.observed.events, again.observed.running), (vec![event(31)], 7));
+}
+
+pub async fn an_older_controller_and_an_older_reading_are_fenced(bed: &Bed) {
+    let store = site(bed).await;
+    let older = store.fleet_epoch_take().await.unwrap();
+    let newer = store.fleet_epoch_take().await.unwrap();
+    let read = due(&store).await;
+    let step = [decided(&read[0], Lifecycle::Received)];
+    let fenced = store.machines_step(older, &step).await;
+    assert!(matches!(fenced, Err(StepError::Fenced { ours, present }) if (ours, present) == (older, newer)));
+    assert_eq!(due(&store).await.len(), 2);
+    assert_eq!(store.machines_step(newer, &step).await.unwrap().stored, 1);
+    // The same reading again: the machine has moved on, the other one has not.
+    let both = [decided(&read[0], Lifecycle::Installed), decided(&read[1], Lifecycle::Received)];
+    assert_eq!(store.machines_step(newer, &both).await.unwrap().stored, 1);
+    let lifecycles = store.machines(None, None, 10).await.unwrap();
+    assert!(lifecycles.iter().all(|row| row.machine.lifecycle == Lifecycle::Received));
+}
+
+pub async fn a_stay_has_one_order_and_one_certificate(bed: &Bed) {
+    let store = site(bed).await;
+    let epoch = store.fleet_epoch_take().await.unwrap();
+    for n in [1u8, 2] {
+        // Twice the same decision, as after a crash, with ids of its own each time.
+        let read = store.machines_due(LATER, 10).await.unwrap().remove(0);
+        assert_eq!(read.row.machine.id, MachineId(1));
+        let machine = read.row.machine.clone();
+        let step = Decided {
+            machine,
+            wake_at: UnixMillis(0),
+            order: Some(order(n.into(), 1)),
+            acceptance: Some(acceptance(n, 1, 1)),
+            ..decided(&read, Lifecycle::Planned)
+        };
+        store.machines_step(epoch, &[step]).await.unwrap();
+    }
+    let orders = store.orders_of(MachineId(1)).await.unwrap();
+    assert_eq!(orders.iter().map(|row| row.order.id).collect::<Vec<_>>(), [OrderId(1)]);
+    assert_eq!(store.order_of_task(TaskId(1)).await.unwrap().unwrap().order.id, OrderId(1));
+    assert_eq!(store.order_of_task(TaskId(2)).await.unwrap(), None);
+    let certificates = store.acceptances_of(MachineId(1)).await.unwrap();
+    assert_eq!(
+        certificates.iter().map(|one| (one.id, one.ord, one.sealed)).collect::<Vec<_>>(),
+        [(AcceptanceId(1), 0, false)]
+    );
+    let seen = due(&store).await.remove(0).observed;
+    assert_eq!(seen.order.map(|order| (order.entry, order.state)), Some((1, OrderState::Open)));
+    assert!(!seen.certified.unwrap().sealed);
+
+    let stale = store.orders_change(&[(orders[0].order.clone(), 7)], &[], &[], None).await;
+    assert!(matches!(stale, Err(StoreError::Conflict { .. })));
+    let done = Order { state: OrderState::Done, ..orders[0].order.clone() };
+    store.orders_change(&[(done, orders[0].version)], &[], &[], Some(&entry("task.done"))).await.unwrap();
+    assert_eq!(store.orders(None, Some("done"), 10).await.unwrap().len(), 1);
+    assert_eq!(store.orders(None, Some("open"), 10).await.unwrap().len(), 0);
+}
+
+/// One order of places for receipts and certificates, and the sealer takes both as they come.
+pub async fn certificates_lie_between_receipts_in_one_log(bed: &Bed) {
+    let store = site(bed).await;
+    let epoch = store.fleet_epoch_take().await.unwrap();
+    let mut expect = Vec::new();
+    for n in 1..=3u8 {
+        store.ship(&[receipt(1, n.into())]).await.unwrap();
+        expect.push(receipt(1, n.into()).leaf);
+        let read = store.machines_due(LATER, 10).await.unwrap().remove(0);
+        let step = Decided {
+            acceptance: Some(acceptance(100 + n, read.row.machine.id.0, n.into())),
+            ..decided(&read, Lifecycle::Accepted)
+        };
+        store.machines_step(epoch, &[step]).await.unwrap();
+        expect.push([100 + n; 32]);
+    }
+    let unsealed = store.unsealed(10).await.unwrap();
+    assert_eq!(unsealed.iter().map(|(ord, _)| *ord).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+    assert_eq!(unsealed.into_iter().map(|(_, leaf)| leaf).collect::<Vec<_>>(), expect);
+    assert_eq!(store.unsealed(3).await.unwrap().len(), 3);
+    store.seal(0, &[0, 1, 2, 3], 4, "four").await.unwrap();
+    let sealed: Vec<_> = store.acceptances(None, 10).await.unwrap().iter().map(|one| (one.ord, one.sealed)).collect();
+    assert_eq!(sealed, [(1, true), (3, true), (5, false)]);
+    assert_eq!(store.acceptances(Some(1), 1).await.unwrap()[0].ord, 3);
+    let wanted = store.unsealed(10).await.unwrap();
+    assert_eq!(wanted.iter().map(|(ord, _)| *ord).collect::<Vec<_>>(), [4, 5]);
+    assert_eq!(store.receipt(receipt(1, 2).id).await.unwrap().unwrap().leaf_index, Some(2));
+    assert!(store.acceptance(AcceptanceId(101)).await.unwrap().unwrap().sealed);
+}
+
+pub async fn a_site_file_is_applied_whole_or_not_at_all(bed: &Bed) {
+    let store = site(bed).await;
+    let row = store.machine(MachineId(1)).await.unwrap().unwrap();
+    let changed = Spec { unit: "su-02".to_owned(), generation: 2, ..row.spec.clone() };
+    let twice = SiteChange {
+        add: vec![(spec(3), Machine::planned(MachineId(3), NOW)), (spec(2), Machine::planned(MachineId(4), NOW))],
+        change: Vec::new(),
+    };
+    let stale = SiteChange {
+        add: vec![(spec(3), Machine::planned(MachineId(3), NOW))],
+        change: vec![(MachineId(1), row.version + 1, changed.clone())],
+    };
+    for refused in [twice, stale] {
+        let apply = store.site_apply("other", "sha256:01", NOW, &refused, &entry("site.apply")).await;
+        assert!(matches!(apply, Err(StoreError::Conflict { .. })), "{apply:?}");
+        assert_eq!(store.site_model().await.unwrap().unwrap().text, "text");
+        assert_eq!(store.machine(MachineId(3)).await.unwrap(), None);
+    }
+    let good = SiteChange { add: Vec::new(), change: vec![(MachineId(1), row.version, changed.clone())] };
+    assert_eq!(store.site_apply("other", "sha256:01", NOW, &good, &entry("site.apply")).await.unwrap(), 2);
+    assert_eq!(store.machine_at(&changed.slot).await.unwrap().unwrap().spec, changed);
+    let counts = store.machine_counts().await.unwrap();
+    assert_eq!(
+        counts.iter().map(|count| (count.lifecycle.as_str(), count.machines)).collect::<Vec<_>>(),
+        [("planned", 2)]
+    );
+
+    // A person's word names what it read, too.
+    let row = store.machine(MachineId(1)).await.unwrap().unwrap();
+    let event = FleetEvent::of(&row.machine, NOW, "released", "by a person");
+    let stale = store.machine_change(row.version - 1, &row.spec, &row.machine, &event, &entry("machine.release")).await;
+    assert!(matches!(stale, Err(StoreError::Conflict { .. })));
+    store.machine_change(row.version, &row.spec, &row.machine, &event, &entry("machine.release")).await.unwrap();
+    let told: Vec<_> = store.fleet_events_last(Some(MachineId(1)), 10).await.unwrap();
+    assert_eq!(told.iter().map(|event| event.kind.as_str()).collect::<Vec<_>>(), ["planned", "released"]);
+    assert_eq!(store.fleet_events(told[0].seq, 10).await.unwrap().len(), 2);
+}
+
+pub async fn an_agents_token_is_redeemed_once(bed: &Bed) {
+    let store = site(bed).await;
+    let machine = MachineId(1);
+    store.agent_token_create("hash", machine, LATER, &entry("agent.token")).await.unwrap();
+    store.agent_token_create("old", machine, NOW, &entry("agent.token")).await.unwrap();
+    let certificate = AgentCertificate { machine, not_after: LATER, revoked: false };
+    for (hash, serial, expect) in
+        [("old", "00", false), ("none", "01", false), ("hash", "02", true), ("hash", "03", false)]
+    {
+        assert_eq!(store.agent_enrol(hash, NOW, serial, &certificate).await.unwrap(), expect, "{hash}");
+        assert_eq!(store.agent_certificate(serial).await.unwrap().is_some(), expect, "{hash}");
+    }
+    assert_eq!(store.agent_token("hash").await.unwrap().unwrap().used_at, Some(NOW));
+    store.agent_renew("04", &certificate).await.unwrap();
+    assert_eq!(store.agent_revoke(machine).await.unwrap(), 2);
+    assert!(store.agent_certificate("02").await.unwrap().unwrap().revoked);
+
+    let bmc = Bmc { machine, url: "https://b".into(), username: "u".into(), password: "p".into(), pin: None };
+    store.bmc_set(std::slice::from_ref(&bmc), &entry("bmc.set")).await.unwrap();
+    let moved = Bmc { url: "https://c".into(), ..bmc };
+    store.bmc_set(std::slice::from_ref(&moved), &entry("bmc.set")).await.unwrap();
+    assert_eq!(store.bmcs().await.unwrap(), std::slice::from_ref(&moved));
+    assert_eq!(store.bmc(machine).await.unwrap(), Some(moved));
+}
