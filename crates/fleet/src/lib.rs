@@ -23,3 +23,4 @@ pub mod observed;
 pub mod order;
 pub mod quarantine;
 pub mod xid;
+pub mod site;

@@ -1,0 +1,46 @@
+//! Both sites of this repository, and one table of everything that can be wrong.
+
+use super::*;
+
+const SMALL: &str = include_str!("../../../../sites/small/site.toml");
+const MUNICH: &str = include_str!("../../../../sites/munich/site.toml");
+
+fn good(text: &str) -> Site {
+    let reading = read(text, None);
+    let errors: Vec<String> = reading.errors().map(ToString::to_string).collect();
+    assert!(errors.is_empty(), "{}", errors.join("\n"));
+    reading.site.unwrap()
+}
+
+#[test]
+fn the_small_site_is_two_machines_in_one_rack() {
+    let site = good(SMALL);
+    let machines = site.machines();
+    assert_eq!(machines.len(), 2);
+    let first = &machines[0];
+    assert_eq!((first.spec.slot.as_str(), first.spec.unit.as_str(), first.mass_g), ("h1/r01/k01/u01", "su01", 142_400));
+    assert_eq!(first.spec.serials["chassis"], "1663522000017");
+    assert_eq!(first.spec.domains.len(), 8 + 2, "eight leaf switches and two feeds: {:?}", first.spec.domains);
+    assert_eq!(first.cables.len(), 9);
+    assert_eq!(first.cables[2].id, "c-h1-r01-k01-u01-hca3");
+    assert_eq!((first.cables[2].port_a.as_str(), first.cables[2].port_b.as_str()), ("h1/r01/k01/u01:hca3", "leaf-3:1"));
+    assert_eq!(machines[1].cables[2].port_b, "leaf-3:2");
+}
+
+#[test]
+fn munich_has_its_size() {
+    let reading = read(MUNICH, None);
+    for problem in &reading.problems {
+        eprintln!("{problem}");
+    }
+    let totals = good(MUNICH).totals();
+    eprintln!("{totals:?}");
+    assert_eq!((totals.machines, totals.gpus, totals.halls, totals.units), (1_250, 10_000, 4, 36));
+    assert_eq!(totals.machines_by_kind["dgx-b200"], 1_024);
+    assert_eq!(totals.machines_by_kind["rtx-pro"], 226);
+    assert_eq!(totals.switches_by_role["spine"], 256);
+    assert_eq!(totals.switches_by_role["core"], 128);
+    assert_eq!(totals.switches_by_role["leaf"], 256 + 8);
+    assert_eq!(totals.uplink_cables, 8_192 * 2);
+    assert_eq!(totals.machine_cables, 1_024 * 9 + 226 * 3);
+}
