@@ -13,6 +13,7 @@
 //! - [`diagnosis`], [`xid`]: what events and readings mean.
 //! - [`drains`], [`quarantine`]: what only a look at the fleet, or at a history, may permit.
 //! - [`order`]: work of robots and people.
+//! - [`site`]: the site as it shall be, from `site.toml`.
 
 pub mod action;
 pub mod diagnosis;
@@ -22,5 +23,5 @@ pub mod machine;
 pub mod observed;
 pub mod order;
 pub mod quarantine;
-pub mod xid;
 pub mod site;
+pub mod xid;
