@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Pure crates: they decide, they do nothing. Time, randomness and snapshots come in as arguments.
-const PURE: [&str; 5] = ["types", "policy", "routing", "metering", "ledger"];
+const PURE: [&str; 6] = ["types", "policy", "routing", "metering", "ledger", "vda5050"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -150,12 +150,13 @@ fn arrows_point_down_only() {
     let storey = |name: &str| match name {
         "types" => 0,
         "policy" | "routing" | "metering" | "ledger" | "fleet" => 1,
-        "journal" | "store" | "engine" | "redfish" => 2,
-        "gateway" | "controller" | "agent" => 3,
-        "verify" | "twin" => 4,
+        "journal" | "store" | "engine" | "redfish" | "vda5050" => 2,
+        "robots" => 3,
+        "gateway" | "controller" | "agent" => 4,
+        "verify" | "twin" => 5,
         // Holds all of them, the twin's studies included.
-        "hoheit" => 5,
-        _ => 6,
+        "hoheit" => 6,
+        _ => 7,
     };
     let rooms = crates();
     for package in metadata().workspace_packages() {
