@@ -49,8 +49,8 @@ pub fn failed(admitted: &mut Admitted, routed: Routed, number: usize, failure: F
     }
     match gateway.quarantine.held(obligation) {
         Some(held) if breaks => Next::Enough(held),
-        _ if retry => Next::Again(refusal),
-        _ => Next::Enough(refusal),
+        _ if retry => Next::Again(*refusal),
+        _ => Next::Enough(*refusal),
     }
 }
 

@@ -55,7 +55,8 @@ pub enum Answer {
 
 /// An attempt that gave no answer.
 pub struct Failure {
-    pub refusal: Refusal,
+    /// In a box: whoever passes an answer on carries the room of a failure.
+    pub refusal: Box<Refusal>,
     /// What it says about the replica.
     pub report: routing::Report,
     /// Whether another replica may do better.
@@ -73,7 +74,7 @@ pub struct Failure {
 
 impl Failure {
     pub fn engine(code: Code, message: &str) -> Self {
-        let (refusal, report) = (Refusal::new(code, message), routing::Report::Failure);
+        let (refusal, report) = (Box::new(Refusal::new(code, message)), routing::Report::Failure);
         Failure { refusal, report, retry: true, misfit: None, rest_seconds: None, breaks: false, spent: None }
     }
 
@@ -84,7 +85,7 @@ impl Failure {
 
     /// Nothing that speaks against the replica, and nothing that another would do better.
     fn final_word(refusal: Refusal, report: routing::Report) -> Self {
-        Failure { refusal, report, retry: false, ..Failure::engine(Code::EngineFailed, "") }
+        Failure { refusal: Box::new(refusal), report, retry: false, ..Failure::engine(Code::EngineFailed, "") }
     }
 
     /// The time for the whole answer is over: another attempt could only keep the client waiting.
@@ -373,7 +374,7 @@ fn rejected(status: u16, retry_after: Option<u64>, told: EngineError) -> Failure
 }
 
 fn full(retry_after: Option<u64>) -> Failure {
-    let (refusal, report) = (route::full(retry_after.unwrap_or(1)), routing::Report::Full);
+    let (refusal, report) = (Box::new(route::full(retry_after.unwrap_or(1))), routing::Report::Full);
     Failure { rest_seconds: retry_after, report, refusal, ..Failure::engine(Code::EngineOverloaded, "") }
 }
 

@@ -1,7 +1,7 @@
 //! The replicas of one endpoint as routing sees them: who sits in which slot, what each is thought to hold, how loaded it is.
 //!
-//! One per endpoint for the life of the process, so that a new snapshot forgets neither load nor prefixes. A view keeps its own
-//! table of who sits where; a request only ever goes to a replica that its own view has.
+//! One per endpoint for as long as a view, a replica or a request holds it, so that a new snapshot forgets neither load nor
+//! prefixes. A view keeps its own table of who sits where; a request only ever goes to a replica that its own view has.
 //!
 //! What it is not: it decides nothing (`routing::router` does) and permits nothing (admission did).
 
@@ -12,9 +12,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use types::{EndpointId, EngineId};
 
-/// A replica that is full is looked at again when one of its requests ends; after so long in any case, for its slots may
-/// have become more.
-const FULL_MILLIS: u64 = 1_000;
+/// A replica that is full is looked at again when one of its requests ends or its slots become more. After so long in any
+/// case, so that no mistake of ours costs a replica for longer; a look at each of 2,000 that are all full is then 200 in a
+/// second, whoever asks.
+const FULL_MILLIS: u64 = 10_000;
 
 /// Who sits where, as one view has it.
 pub type Seats = Vec<Option<Arc<Replica>>>;
@@ -27,6 +28,8 @@ struct Inner {
     router: Router,
     /// The engine of each slot.
     slots: Vec<Option<EngineId>>,
+    /// And the slot of each engine.
+    by_engine: HashMap<EngineId, u32>,
     /// Of the snapshot that they are from.
     version: u64,
 }
@@ -39,7 +42,8 @@ pub struct Place {
 
 impl Fleet {
     fn new(routing: Options) -> Fleet {
-        Fleet { inner: Mutex::new(Inner { router: Router::new(routing), slots: Vec::new(), version: 0 }) }
+        let (router, slots, by_engine) = (Router::new(routing), Vec::new(), HashMap::new());
+        Fleet { inner: Mutex::new(Inner { router, slots, by_engine, version: 0 }) }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -69,22 +73,41 @@ impl Fleet {
         now: u64,
         random: u64,
     ) -> Option<Choice> {
-        let look = |slot: u32| {
-            // Who came with a newer snapshot is not this request's.
-            let Some(replica) = seats.get(slot as usize).and_then(Option::as_ref) else { return Look::ShutUntil(now) };
-            if slots_count && !replica.has_room() {
-                return Look::ShutUntil(now + FULL_MILLIS);
-            }
-            let breaker = replica.breaker();
-            if breaker.available(now) { Look::Open } else { Look::ShutUntil(breaker.opens_at()) }
-        };
-        self.inner().router.choose(ask, tried, now, random, look)
+        self.inner().router.choose(ask, tried, now, random, look(seats, slots_count, now))
+    }
+
+    /// A replica that has a slot free and is open, if there is one. Who was found full is not looked at again before something
+    /// changed there: the price does not depend on how many are full.
+    pub fn with_room(&self, seats: &Seats, now: u64) -> Option<Arc<Replica>> {
+        let slot = self.inner().router.any_open(now, now, look(seats, true, now))?;
+        seats.get(slot as usize)?.clone()
+    }
+
+    /// A slot came free at this engine that nobody had a place for, or it has more of them.
+    pub fn look_again(&self, engine: EngineId) {
+        let mut inner = self.inner();
+        if let Some(&slot) = inner.by_engine.get(&engine) {
+            inner.router.look_again(slot);
+        }
     }
 
     /// The request goes to the chosen replica.
     pub fn send(self: &Arc<Self>, choice: &Choice, ask: &Ask<'_>) -> Place {
         let ticket = self.inner().router.send(choice, ask);
         Place { fleet: self.clone(), ticket: Some(ticket) }
+    }
+}
+
+/// Whether a replica of this view takes a request now.
+fn look(seats: &Seats, slots_count: bool, now: u64) -> impl Fn(u32) -> Look {
+    move |slot| {
+        // Who came with a newer snapshot is not this request's.
+        let Some(replica) = seats.get(slot as usize).and_then(Option::as_ref) else { return Look::ShutUntil(now) };
+        if slots_count && !replica.has_room() {
+            return Look::ShutUntil(now + FULL_MILLIS);
+        }
+        let breaker = replica.breaker();
+        if breaker.available(now) { Look::Open } else { Look::ShutUntil(breaker.opens_at()) }
     }
 }
 
@@ -110,6 +133,7 @@ impl Inner {
             let name = |id: EngineId| routing::chain::mix((id.0 >> 64) as u64 ^ routing::chain::mix(id.0 as u64));
             let names: Vec<Option<u64>> = self.slots.iter().map(|slot| slot.map(name)).collect();
             self.router.set(&names);
+            self.by_engine = self.slots.iter().zip(0..).filter_map(|(id, slot)| Some(((*id)?, slot))).collect();
         }
     }
 }
@@ -120,6 +144,11 @@ impl Place {
         if let Some(ticket) = &mut self.ticket {
             self.fleet.inner().router.first_token(ticket);
         }
+    }
+
+    /// The request is over. Whether its replica still sits where it sat.
+    pub fn end(mut self) -> bool {
+        self.ticket.take().is_some_and(|ticket| self.fleet.inner().router.done(ticket))
     }
 }
 
@@ -145,6 +174,17 @@ impl Fleets {
     pub fn get(&self, endpoint: EndpointId) -> Arc<Fleet> {
         let mut by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
         by_id.entry(endpoint).or_insert_with(|| Arc::new(Fleet::new(self.routing))).clone()
+    }
+
+    /// Forgets endpoints that no view, no replica and no request holds.
+    pub fn forget(&self) {
+        let mut by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
+        by_id.retain(|_, fleet| Arc::strong_count(fleet) > 1);
+    }
+
+    /// Endpoints that are remembered.
+    pub fn known(&self) -> usize {
+        self.by_id.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 }
 
@@ -173,8 +213,10 @@ mod tests {
         );
         // Of one queue in all: the replica that is known already stays.
         static QUEUE: std::sync::OnceLock<Arc<crate::queue::Queue>> = std::sync::OnceLock::new();
+        static FLEET: std::sync::OnceLock<Arc<Fleet>> = std::sync::OnceLock::new();
         let queue = QUEUE.get_or_init(|| queues.get("m"));
-        ids.iter().map(|&id| all.get(&engine(id), queue).unwrap()).collect()
+        let fleet = FLEET.get_or_init(|| Arc::new(Fleet::new(Options::default())));
+        ids.iter().map(|&id| all.get(&engine(id), queue, fleet).unwrap()).collect()
     }
 
     fn who(seats: &Seats) -> Vec<Option<u128>> {

@@ -244,9 +244,21 @@ impl Gateway {
             self.metrics.name_rules(&snapshot);
             self.view.store(Arc::new(View::build(snapshot, &self.moving, &self.pepper, month, &spent, now)?));
             self.moving.replicas.settle(|| self.view.load().replicas().cloned().collect());
+            self.forget();
         }
         taken.stand(signed);
         Ok(())
+    }
+
+    /// Forgets engines and endpoints that are gone. Requests hold the view that they came under, and with it what it names:
+    /// so not only when a snapshot comes into force, but now and then.
+    pub(crate) fn forget(&self) {
+        self.view.load().forget_others(&self.moving);
+    }
+
+    /// Engines and endpoints of which something is remembered.
+    pub fn known(&self) -> (usize, usize) {
+        (self.moving.replicas.known(), self.moving.fleets.known())
     }
 
     pub(crate) fn queues(&self) -> &Queues {

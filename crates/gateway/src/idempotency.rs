@@ -24,6 +24,8 @@ const ENTRY_BYTES: usize = 256;
 pub struct Answer {
     pub receipt: ReceiptId,
     pub content_type: &'static str,
+    /// What caches and proxies on the way were told, and are told again.
+    pub cache_control: Option<&'static str>,
     /// None if it was larger than what is kept.
     pub body: Option<Bytes>,
 }
@@ -238,7 +240,7 @@ mod tests {
 
     fn answer(bytes: usize) -> Answer {
         let body = Some(Bytes::from(vec![0; bytes]));
-        Answer { receipt: ReceiptId(1), content_type: "application/json", body }
+        Answer { receipt: ReceiptId(1), content_type: "application/json", cache_control: None, body }
     }
 
     fn first(table: &Arc<Idempotency>, key: &str, request: u8, now: u64) -> Guard {

@@ -136,7 +136,8 @@ async fn infer(gateway: &Arc<Gateway>, client: &EngineClient, received: Received
                     let Rest { obligation, rates, .. } = admitted.into_rest();
                     return ended(obligation, End::failed(Code::Internal), &journal_failed(), rates).await;
                 }
-                if !routed.replica.engine.kind.counts_as_it_goes() {
+                // It may count at the end, or never, whatever its kind promises.
+                if !upstream.has_counted() {
                     admitted.estimate_input();
                 }
                 let mut in_flight = routed.in_flight;
@@ -171,7 +172,7 @@ async fn deliver(rest: Rest, in_flight: InFlight, whole: Whole) -> Response<Outg
     let keep_max = obligation.gateway().idempotency.answer_bytes_max();
     let repeatable = idempotency.map(|guard| {
         let body = Some(whole.body.clone()).filter(|body| body.len() <= keep_max);
-        (guard, idempotency::Answer { receipt: id, content_type: "application/json", body })
+        (guard, idempotency::Answer { receipt: id, content_type: "application/json", cache_control: None, body })
     });
     if Handover::new(obligation.close(End::completed()), repeatable).await.is_err() {
         return journal_failed().response();
@@ -189,7 +190,7 @@ fn stream(rest: Rest, in_flight: InFlight, upstream: Upstream) -> Response<Outgo
     let id = obligation.id;
     let shown = UsageShown { at_end: fields.include_usage, running: fields.include_usage && fields.continuous_usage };
     let relay = Relay::new(upstream, obligation, in_flight, shown, idempotency);
-    let caching = if relay.pads() { "no-store, no-transform" } else { "no-store" };
+    let caching = relay.caching();
     let mut response = Response::new(Outgoing::Relay(Box::new(relay)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
@@ -203,6 +204,9 @@ fn replay(answer: idempotency::Answer) -> Response<Outgoing> {
     let mut response = Response::new(full(answer.body.unwrap_or_default()));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    if let Some(caching) = answer.cache_control {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
+    }
     headers.insert("idempotent-replayed", HeaderValue::from_static("true"));
     receipt_headers(headers, answer.receipt);
     response

@@ -106,9 +106,9 @@ impl Relay {
         Relay { state, usage_shown, watermark, pace, padding, replay }
     }
 
-    /// Whether its frames are padded: then nobody on the way may compress them.
-    pub fn pads(&self) -> bool {
-        self.padding.is_some()
+    /// What caches and proxies on the way are told: nobody may compress frames that are padded.
+    pub fn caching(&self) -> &'static str {
+        if self.padding.is_some() { "no-store, no-transform" } else { "no-store" }
     }
 
     pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -207,10 +207,11 @@ impl Relay {
             if let Some(code) = end.code {
                 obligation.gateway().metrics.refusal(code);
             }
+            let cache_control = Some(self.caching());
             let repeatable = self.replay.take().filter(|_| finished).map(|(guard, mut kept)| {
                 keep(&mut kept, &last, usize::MAX);
                 let body = kept.map(BytesMut::freeze);
-                (guard, Answer { receipt, content_type: "text/event-stream", body })
+                (guard, Answer { receipt, content_type: "text/event-stream", cache_control, body })
             });
             let rest = finished.then(|| upstream.rest());
             self.state = State::Sealing { sealed: Handover::new(obligation.close(end), repeatable), last, rest };

@@ -1,11 +1,13 @@
 //! A running engine as the gateway sees it: where it is, how many requests it holds, whether its breaker is closed.
-//! One per engine id for the life of the process, so that a new snapshot does not forget that an engine is failing.
+//! One per engine id for as long as a snapshot in force names it or a request holds it, so that a new snapshot does not
+//! forget that an engine is failing.
 
 use crate::fields::Operation;
-use crate::fleet::Place;
+use crate::fleet::{Fleet, Place};
 use crate::pool::PoolKey;
 use crate::queue::Queue;
 use routing::Breaker;
+use routing::breaker::Pass;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,7 +28,12 @@ pub struct Replica {
     misfit: AtomicU16,
     /// Where requests wait for its slots: its model's.
     queue: Arc<Queue>,
+    /// Its endpoint's, which looks at it again when something changes here.
+    fleet: Arc<Fleet>,
     live: Arc<Live>,
+    /// How often somebody looked whether it has room.
+    #[cfg(test)]
+    pub looks: AtomicU32,
 }
 
 /// What outlives a change of the engine's record.
@@ -55,6 +62,8 @@ const LINGERING_MAX: u32 = 256;
 pub struct InFlight {
     replica: Arc<Replica>,
     slot: Option<Slot>,
+    /// The breaker's: reports of requests that passed before it opened are not heard.
+    pass: Pass,
     steady: bool,
     /// The engine has been asked.
     sent: AtomicBool,
@@ -72,7 +81,9 @@ impl Drop for Slot {
     fn drop(&mut self) {
         self.replica.live.in_flight.fetch_sub(1, Ordering::SeqCst);
         // Behind the report, so that routing looks again at a replica that it had found shut.
-        drop(self.place.take());
+        if !self.place.take().is_some_and(Place::end) {
+            self.replica.fleet.look_again(self.replica.engine.id);
+        }
         self.replica.queue.fill(&self.replica);
     }
 }
@@ -93,34 +104,40 @@ pub struct UrlError;
 
 impl Replica {
     /// Takes a slot past the limit, if the breaker lets a request pass.
-    #[must_use = "a slot that is taken must be held"]
-    pub fn take_for_retry(&self, now: u64) -> bool {
-        let passes = self.breaker().try_pass(now);
-        if passes {
-            self.live.in_flight.fetch_add(1, Ordering::SeqCst);
-        }
-        passes
+    pub fn take_for_retry(self: &Arc<Self>, now: u64) -> Option<InFlight> {
+        let pass = self.breaker().try_pass(now)?;
+        self.live.in_flight.fetch_add(1, Ordering::SeqCst);
+        Some(InFlight::of(self, pass))
     }
 
-    /// Takes a slot, if one is free and the breaker lets a request pass. [`InFlight::of`] holds it.
+    /// Takes a slot, if one is free and the breaker lets a request pass.
     ///
     /// The orders are the queue's: of a request that waits and finds no slot, and whoever frees one and finds nobody
     /// waiting, one must see the other.
-    #[must_use = "a slot that is taken must be held"]
-    pub fn try_take(&self, now: u64) -> bool {
+    pub fn try_take(self: &Arc<Self>, now: u64) -> Option<InFlight> {
+        self.note_look();
         let slots = self.live.slots.load(Ordering::Relaxed);
         let below = |taken: u32| (taken < slots).then_some(taken + 1);
-        if self.live.in_flight.fetch_update(Ordering::SeqCst, Ordering::SeqCst, below).is_err() {
-            return false;
-        }
-        let passes = self.breaker().try_pass(now);
-        if !passes {
+        self.live.in_flight.fetch_update(Ordering::SeqCst, Ordering::SeqCst, below).ok()?;
+        let pass = self.breaker().try_pass(now);
+        if pass.is_none() {
             self.live.in_flight.fetch_sub(1, Ordering::SeqCst);
+            // Somebody may have found it full meanwhile.
+            self.fleet.look_again(self.engine.id);
         }
-        passes
+        pass.map(|pass| InFlight::of(self, pass))
     }
 
+    #[cfg(test)]
+    fn note_look(&self) {
+        self.looks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    #[cfg(not(test))]
+    fn note_look(&self) {}
+
     pub fn has_room(&self) -> bool {
+        self.note_look();
         self.in_flight() < self.live.slots.load(Ordering::Relaxed)
     }
 
@@ -156,10 +173,10 @@ impl Replica {
 
 impl InFlight {
     /// Holds a slot that was taken.
-    pub fn of(replica: &Arc<Replica>) -> InFlight {
+    fn of(replica: &Arc<Replica>, pass: Pass) -> InFlight {
         let slot = Some(Slot { replica: replica.clone(), place: None });
         let steady = replica.live.steady.load(Ordering::Relaxed);
-        InFlight { replica: replica.clone(), slot, steady, sent: AtomicBool::new(false), speaks: false }
+        InFlight { replica: replica.clone(), slot, pass, steady, sent: AtomicBool::new(false), speaks: false }
     }
 
     pub fn replica(&self) -> &Arc<Replica> {
@@ -207,7 +224,7 @@ impl InFlight {
 
     fn tell(&self, report: routing::Report, now: u64) {
         let mut breaker = self.replica.breaker();
-        breaker.report(report, now);
+        breaker.report(self.pass, report, now);
         self.replica.live.steady.store(breaker.steady(), Ordering::Relaxed);
     }
 
@@ -239,7 +256,7 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         if self.slot.is_some() {
             // Of a report that says nothing the time does not matter.
-            self.replica.breaker().report(routing::Report::Neutral, 0);
+            self.replica.breaker().report(self.pass, routing::Report::Neutral, 0);
             self.linger();
         }
     }
@@ -253,10 +270,14 @@ pub struct Replicas {
 }
 
 impl Replicas {
-    pub fn get(&self, engine: &Engine, queue: &Arc<Queue>) -> Result<Arc<Replica>, UrlError> {
+    pub fn get(&self, engine: &Engine, queue: &Arc<Queue>, fleet: &Arc<Fleet>) -> Result<Arc<Replica>, UrlError> {
         let mut by_id = self.by_id();
         let live = match by_id.get(&engine.id) {
-            Some(replica) if replica.engine == *engine && Arc::ptr_eq(&replica.queue, queue) => {
+            Some(replica)
+                if replica.engine == *engine
+                    && Arc::ptr_eq(&replica.queue, queue)
+                    && Arc::ptr_eq(&replica.fleet, fleet) =>
+            {
                 return Ok(replica.clone());
             }
             Some(replica) if replica.engine.url == engine.url => replica.live.clone(),
@@ -293,7 +314,10 @@ impl Replicas {
             authorization,
             misfit: AtomicU16::new(0),
             queue: queue.clone(),
+            fleet: fleet.clone(),
             live,
+            #[cfg(test)]
+            looks: AtomicU32::new(0),
         });
         if let Some(before) = by_id.insert(engine.id, replica.clone())
             && !Arc::ptr_eq(&before.live, &replica.live)
@@ -318,10 +342,26 @@ impl Replicas {
             replica.live.slots.store(0, Ordering::Relaxed);
         }
         for replica in &replicas {
-            replica.live.slots.store(replica.engine.slots, Ordering::SeqCst);
+            let before = replica.live.slots.swap(replica.engine.slots, Ordering::SeqCst);
+            if before < replica.engine.slots {
+                replica.fleet.look_again(replica.engine.id);
+            }
         }
         drop(by_id);
         replicas.iter().for_each(|replica| replica.queue.fill(replica));
+    }
+
+    /// Forgets engines that no snapshot in force names and no request holds. An engine that is cordoned is named: its
+    /// breaker is what it was when it comes back.
+    pub fn forget(&self, named: impl Fn(EngineId) -> bool) {
+        // A request may hold what came before a change of the engine's record: what lives is the same.
+        let held = |it: &Arc<Replica>| Arc::strong_count(it) > 1 || Arc::strong_count(&it.live) > 1;
+        self.by_id().retain(|id, replica| named(*id) || held(replica));
+    }
+
+    /// Engines that are remembered.
+    pub fn known(&self) -> usize {
+        self.by_id().len()
     }
 }
 
@@ -329,7 +369,7 @@ impl Replicas {
 mod tests {
     use super::*;
     use routing::Report;
-    use routing::breaker::{FAILURES_MAX, OPEN_MILLIS_MIN};
+    use routing::breaker::{FAILURES_MAX, OPEN_MILLIS_MIN, Position};
     use types::EndpointId;
     use types::snapshot::EngineKind;
 
@@ -350,37 +390,78 @@ mod tests {
         };
         let clock = Arc::new(crate::SystemClock::start());
         let queues = crate::queue::Queues::new(clock, &crate::Limits::default(), Default::default());
-        Replicas::default().get(&engine, &queues.get("m")).unwrap()
+        let fleet = crate::fleet::Fleets::new(Default::default()).get(engine.endpoint);
+        Replicas::default().get(&engine, &queues.get("m"), &fleet).unwrap()
     }
 
     fn enter(replica: &Arc<Replica>) -> InFlight {
-        assert!(replica.take_for_retry(0));
-        InFlight::of(replica)
+        replica.take_for_retry(0).unwrap()
+    }
+
+    /// Opens its breaker.
+    fn break_down(replica: &Arc<Replica>) {
+        (0..FAILURES_MAX).for_each(|_| enter(replica).report(Report::Failure, 0));
     }
 
     #[test]
     fn slots_are_taken_exactly_and_none_behind_an_open_breaker() {
         let replica = replica();
-        assert!(replica.try_take(0) && replica.has_room() && replica.try_take(0));
-        let held = [InFlight::of(&replica), InFlight::of(&replica)];
-        assert!(!replica.has_room() && !replica.try_take(0));
+        let first = replica.try_take(0).unwrap();
+        assert!(replica.has_room());
+        let held = [first, replica.try_take(0).unwrap()];
+        assert!(!replica.has_room() && replica.try_take(0).is_none());
         drop(held);
-        (0..FAILURES_MAX).for_each(|_| enter(&replica).report(Report::Failure, 0));
-        assert!(!replica.try_take(0));
+        break_down(&replica);
+        assert!(replica.try_take(0).is_none());
         assert_eq!(replica.in_flight(), 0);
     }
 
     #[test]
     fn a_probe_whose_client_leaves_makes_room_for_the_next() {
         let replica = replica();
-        (0..FAILURES_MAX).for_each(|_| enter(&replica).report(Report::Failure, 0));
+        break_down(&replica);
         assert!(!replica.breaker().available(OPEN_MILLIS_MIN - 1));
-        assert!(replica.try_take(OPEN_MILLIS_MIN));
-        let probe = InFlight::of(&replica);
+        let probe = replica.try_take(OPEN_MILLIS_MIN).unwrap();
         assert!(!replica.breaker().available(OPEN_MILLIS_MIN), "one probe at a time");
         drop(probe);
         assert!(replica.breaker().available(OPEN_MILLIS_MIN));
         assert_eq!(replica.in_flight(), 0);
+    }
+
+    #[test]
+    fn what_began_before_the_breaker_opened_does_not_end_its_probe() {
+        let replica = replica();
+        let [good, bad, left] = [(); 3].map(|()| enter(&replica));
+        break_down(&replica);
+        let probe = replica.take_for_retry(OPEN_MILLIS_MIN).unwrap();
+        good.report(Report::Success, OPEN_MILLIS_MIN);
+        assert_eq!(replica.breaker().position(), Position::HalfOpen);
+        bad.report(Report::Failure, OPEN_MILLIS_MIN);
+        drop(left);
+        assert_eq!(replica.breaker().position(), Position::HalfOpen);
+        assert!(replica.take_for_retry(OPEN_MILLIS_MIN).is_none(), "one probe at a time");
+        probe.report(Report::Success, OPEN_MILLIS_MIN);
+        assert_eq!(replica.breaker().position(), Position::Closed);
+    }
+
+    #[test]
+    fn an_engine_is_forgotten_when_no_snapshot_names_it_and_no_request_holds_it() {
+        let (replica, all) = (replica(), Replicas::default());
+        let get = |alias: Option<&str>| {
+            let engine = Engine { model_alias: alias.map(str::to_owned), ..replica.engine.clone() };
+            all.get(&engine, &replica.queue, &replica.fleet).unwrap()
+        };
+        let in_flight = enter(&get(None));
+        // Its record changes while the request runs, and then it is gone.
+        drop(get(Some("alias")));
+        all.forget(|_| false);
+        assert_eq!((all.known(), get(None).in_flight()), (1, 1), "a request runs there");
+        in_flight.report(Report::Failure, 0);
+        all.forget(|id| id == replica.engine.id);
+        assert_eq!(all.known(), 1, "a snapshot names it");
+        assert!(!get(None).breaker().steady(), "and what it did is not forgotten");
+        all.forget(|_| false);
+        assert_eq!(all.known(), 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -108,6 +108,7 @@ impl Attempts {
         let mut random = [0; 8];
         gateway.clock.random(&mut random);
         let mut random = u64::from_le_bytes(random);
+        let mut held = None;
         let next = self.tried.next(
             |out| {
                 random = random.rotate_left(17);
@@ -117,18 +118,18 @@ impl Attempts {
             || gateway.may_retry(now),
             |seat| {
                 let take = |it: &Offer| if first { it.replica.try_take(now) } else { it.replica.take_for_retry(now) };
-                verdict.offer(seat).is_some_and(take)
+                held = verdict.offer(seat).and_then(take);
+                held.is_some()
             },
         );
-        let sent = next.and_then(|(seat, choice)| Some((seat, choice, verdict.offer(seat)?)));
-        let Some((seat, choice, Offer { replica, .. })) = sent else {
+        let Some(((seat, choice), in_flight)) = next.zip(held) else {
             let mut replicas = verdict.permitted.iter().flat_map(|(entry, _)| &entry.replicas);
             return Err(match first && replicas.any(|replica| replica.serves(now)) {
                 true => Stop::Full,
                 false => Stop::End(Box::new(self.give_up(rests(verdict, now)))),
             });
         };
-        let in_flight = InFlight::of(replica).at(verdict.permitted[seat.0].0.fleet.send(&choice, &ask));
+        let in_flight = in_flight.at(verdict.permitted[seat.0].0.fleet.send(&choice, &ask));
         gateway.metrics.routed(choice.cached_tokens, ask.tokens);
         Ok(self.routed(admitted, Standing::At(seat), in_flight, deadline))
     }

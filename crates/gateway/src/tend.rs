@@ -1,5 +1,5 @@
 //! What a gateway does once a second beside its requests: leases budgets and lets go of them, doubts the wall clock, and now
-//! and then forgets idempotency keys whose time is over.
+//! and then forgets engines that are gone and idempotency keys whose time is over.
 //!
 //! Nothing of it is on a request's way. If we crash here: the next boot begins anew.
 
@@ -31,6 +31,9 @@ pub async fn run(gateway: Arc<Gateway>) {
         }
         doubt(&gateway, &mut wall);
         lease::tend(&gateway).await;
+        if turn == 0 {
+            gateway.forget();
+        }
         if turn == 0
             && let Err(error) = gateway.store.idempotency_sweep(gateway.clock.now()).await
         {

@@ -37,6 +37,8 @@ pub struct Upstream {
     begun: bool,
     /// Events that came before the first token, and that one.
     held: VecDeque<Bytes>,
+    /// One of them carried usage.
+    counted: bool,
 }
 
 /// What the next look at the engine's stream gave.
@@ -65,6 +67,7 @@ impl Upstream {
             token_timeout: limits.token_timeout,
             begun: false,
             held: VecDeque::new(),
+            counted: false,
         };
         let mut held = VecDeque::new();
         let mut held_bytes = 0;
@@ -78,7 +81,7 @@ impl Upstream {
                     return Err(Failure { spent, ..Failure::broken(Code::EngineFailed, message) });
                 }
             };
-            let look = look(&event);
+            let look = look(&event, &mut upstream.counted);
             held_bytes += event.len();
             held.push_back(event);
             match look {
@@ -93,6 +96,11 @@ impl Upstream {
         (upstream.held, upstream.begun) = (held, true);
         upstream.rearm();
         Ok(upstream)
+    }
+
+    /// Whether the engine has counted by its first token, as those do that count as they go.
+    pub fn has_counted(&self) -> bool {
+        self.counted
     }
 
     fn rearm(&mut self) {
@@ -174,7 +182,7 @@ fn spent(held: &VecDeque<Bytes>) -> Option<Usage> {
     })
 }
 
-fn look(event: &[u8]) -> Look {
+fn look(event: &[u8], counted: &mut bool) -> Look {
     let Some(data) = data(event) else {
         return if sse::has_data(event) { Look::Garbage } else { Look::Early };
     };
@@ -182,7 +190,8 @@ fn look(event: &[u8]) -> Look {
         return Look::Begins;
     }
     match serde_json::from_slice::<Chunk>(data) {
-        Ok(Chunk { error: None, choices, .. }) => {
+        Ok(Chunk { error: None, choices, usage }) => {
+            *counted |= usage.is_some_and(|usage| usage.get() != "null");
             match choices.iter().flatten().any(|choice| carries_output(choice) || finishes(choice)) {
                 true => Look::Begins,
                 false => Look::Early,

@@ -11,7 +11,7 @@ use crate::receipt::Prepared;
 use crate::replica::{Replica, Replicas};
 use crate::scope::{Scope, ScopeId, Scopes};
 use policy::{Bundle, Decision, Question};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use types::receipt::ServedBy;
 use types::snapshot::{Endpoint, EngineKind, Key, Price, Project};
@@ -29,6 +29,8 @@ pub struct View {
     keys: HashMap<KeyId, Arc<KeyEntry>>,
     /// By name, sorted for `/v1/models`.
     models: std::collections::BTreeMap<String, ModelEntry>,
+    /// Engines that take no new requests and may come back.
+    cordoned: HashSet<EngineId>,
     verdicts: RwLock<HashMap<(KeyId, DataClass, u32), Arc<Verdict>>>,
 }
 
@@ -189,16 +191,18 @@ impl View {
             };
             keys.insert(entry.key.id, Arc::new(entry));
         }
-        let queues: HashMap<_, _> = snapshot.endpoints.iter().map(|it| (it.id, moving.queues.get(&it.model))).collect();
+        let of_endpoint = |it: &Endpoint| (it.id, (moving.queues.get(&it.model), moving.fleets.get(it.id)));
+        let places: HashMap<_, _> = snapshot.endpoints.iter().map(of_endpoint).collect();
+        let cordoned = snapshot.engines.iter().filter(|engine| engine.cordoned).map(|engine| engine.id).collect();
         let mut replicas_by_endpoint: HashMap<_, Vec<_>> = HashMap::new();
         for engine in snapshot.engines {
             if !engine.cordoned {
-                let queue = queues
+                let (queue, fleet) = places
                     .get(&engine.endpoint)
                     .ok_or_else(|| damaged(format!("engine {} has no endpoint", engine.id)))?;
                 let replica = moving
                     .replicas
-                    .get(&engine, queue)
+                    .get(&engine, queue, fleet)
                     .map_err(|error| damaged(format!("the URL of engine {}: {error}", engine.id)))?;
                 replicas_by_endpoint.entry(engine.endpoint).or_default().push(replica);
             }
@@ -231,6 +235,7 @@ impl View {
             price_book: snapshot.price_book,
             keys,
             models,
+            cordoned,
             verdicts: RwLock::default(),
         })
     }
@@ -249,6 +254,13 @@ impl View {
 
     pub fn models(&self) -> impl Iterator<Item = &ModelEntry> {
         self.models.values()
+    }
+
+    /// Forgets of engines and endpoints what neither this view, the one in force, nor any request needs.
+    pub fn forget_others(&self, moving: &Moving) {
+        // Its replicas are held by it.
+        moving.replicas.forget(|engine| self.cordoned.contains(&engine));
+        moving.fleets.forget();
     }
 
     pub fn replicas(&self) -> impl Iterator<Item = &Arc<Replica>> {

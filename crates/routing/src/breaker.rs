@@ -71,10 +71,19 @@ pub enum Position {
     HalfOpen,
 }
 
+/// Which time of its breaker a request passed in. Given back with the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a report is only heard with the pass that its request got"]
+pub struct Pass(u32);
+
 /// One replica's breaker, as one gateway sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Breaker {
     state: State,
+    /// Begins anew each time it opens: reports of requests that passed before say nothing about what is there now. So in a
+    /// half-open breaker only probes decide, those that were given up included: an answer may take longer than
+    /// [`PROBE_MILLIS_MAX`].
+    epoch: u32,
     /// Left alone until then, at its own wish.
     rests_until_millis: u64,
 }
@@ -88,7 +97,7 @@ impl Default for Breaker {
 impl Breaker {
     /// Starts closed.
     pub fn new() -> Breaker {
-        Breaker { state: State::Closed { failures: 0 }, rests_until_millis: 0 }
+        Breaker { state: State::Closed { failures: 0 }, epoch: 0, rests_until_millis: 0 }
     }
 
     pub fn position(&self) -> Position {
@@ -136,41 +145,49 @@ impl Breaker {
     }
 
     /// Sends a request through, or not. While the breaker is not closed, the request is the probe and only one passes.
-    #[must_use = "a request may only be sent if this is true"]
-    pub fn try_pass(&mut self, now_millis: u64) -> bool {
+    #[must_use = "a request may only be sent if it passes"]
+    pub fn try_pass(&mut self, now_millis: u64) -> Option<Pass> {
         if !self.available(now_millis) {
-            return false;
+            return None;
         }
         if let State::Open { pause_millis, .. } | State::HalfOpen { pause_millis, .. } = self.state {
             let probe_until_millis = now_millis.saturating_add(PROBE_MILLIS_MAX);
             self.state = State::HalfOpen { probe_until_millis, pause_millis };
         }
-        true
+        Some(Pass(self.epoch))
     }
 
     /// What became of a request that passed.
-    pub fn report(&mut self, report: Report, now_millis: u64) {
-        self.state = match (self.state, report) {
-            (State::Closed { .. }, Report::Success) => State::Closed { failures: 0 },
+    pub fn report(&mut self, pass: Pass, report: Report, now_millis: u64) {
+        // It passed before the breaker opened and comes back late; a success among such was begun in better times.
+        if pass.0 != self.epoch {
+            return;
+        }
+        match (self.state, report) {
+            // Of an open breaker that was opened by no probe the epoch is nobody's: whoever reports here was one.
+            (_, Report::Success) => self.state = State::Closed { failures: 0 },
             (State::Closed { failures }, Report::Failure) if failures + 1 >= FAILURES_MAX => {
-                open(now_millis, OPEN_MILLIS_MIN)
+                self.open(now_millis, OPEN_MILLIS_MIN);
             }
-            (State::Closed { failures }, Report::Failure) => State::Closed { failures: failures + 1 },
-            (State::HalfOpen { .. }, Report::Success) => State::Closed { failures: 0 },
-            (State::HalfOpen { pause_millis, .. }, Report::Failure) => {
-                open(now_millis, pause_millis.saturating_mul(2).min(OPEN_MILLIS_MAX))
+            (State::Closed { failures }, Report::Failure) => self.state = State::Closed { failures: failures + 1 },
+            (State::Closed { .. }, Report::Full | Report::Neutral) => {}
+            (State::HalfOpen { pause_millis, .. } | State::Open { pause_millis, .. }, Report::Failure) => {
+                self.open(now_millis, pause_millis.saturating_mul(2).min(OPEN_MILLIS_MAX));
             }
-            (State::HalfOpen { pause_millis, .. }, Report::Full) => open(now_millis, pause_millis),
+            (State::HalfOpen { pause_millis, .. } | State::Open { pause_millis, .. }, Report::Full) => {
+                self.open(now_millis, pause_millis);
+            }
             // The probe said nothing: the next request is the next probe.
-            (State::HalfOpen { pause_millis, .. }, Report::Neutral) => State::Open { until_millis: 0, pause_millis },
-            // Requests that passed before it opened come back late; a success among them was begun in better times.
-            (state @ State::Open { .. }, _) | (state @ State::Closed { .. }, Report::Full | Report::Neutral) => state,
-        };
+            (State::HalfOpen { pause_millis, .. } | State::Open { pause_millis, .. }, Report::Neutral) => {
+                self.state = State::Open { until_millis: 0, pause_millis };
+            }
+        }
     }
-}
 
-fn open(now_millis: u64, pause_millis: u64) -> State {
-    State::Open { until_millis: now_millis.saturating_add(pause_millis), pause_millis }
+    fn open(&mut self, now_millis: u64, pause_millis: u64) {
+        self.epoch = self.epoch.wrapping_add(1);
+        self.state = State::Open { until_millis: now_millis.saturating_add(pause_millis), pause_millis };
+    }
 }
 
 #[cfg(test)]
@@ -196,15 +213,29 @@ mod tests {
                 };
                 let (available, breaker_opens) = (breaker.available(now), breaker.opens_at());
                 let pass = breaker.try_pass(now);
-                assert_eq!((available, breaker_opens <= now), (pass, pass), "{script}");
-                if pass {
-                    breaker.report(report, now);
+                assert_eq!((available, breaker_opens <= now), (pass.is_some(), pass.is_some()), "{script}");
+                if let Some(pass) = pass {
+                    breaker.report(pass, report, now);
                 }
-                passed.push(if pass { '.' } else { 'x' });
+                passed.push(if pass.is_some() { '.' } else { 'x' });
             }
         }
         assert_eq!(passed, expect, "{script}");
     }
+
+    /// Fails until it opens; of the passes that this took, the last.
+    fn opened(now: u64) -> (Breaker, Pass) {
+        let mut breaker = Breaker::new();
+        let mut pass = breaker.try_pass(now).unwrap();
+        for _ in 0..FAILURES_MAX {
+            pass = breaker.try_pass(now).unwrap();
+            breaker.report(pass, Report::Failure, now);
+        }
+        assert_eq!(breaker.position(), Position::Open);
+        (breaker, pass)
+    }
+
+    const REPORTS: [Report; 4] = [Report::Success, Report::Failure, Report::Full, Report::Neutral];
 
     #[test]
     fn scripts() {
@@ -224,9 +255,10 @@ mod tests {
     fn f07_a_full_replica_rests_as_long_as_it_says_and_its_breaker_stays_closed() {
         let mut breaker = Breaker::new();
         breaker.rest(7_000, 100);
-        assert!(!breaker.available(7_099) && !breaker.try_pass(7_099) && breaker.opens_at() == 7_100);
+        assert!(!breaker.available(7_099) && breaker.try_pass(7_099).is_none() && breaker.opens_at() == 7_100);
         assert_eq!((breaker.position(), breaker.resting_millis(7_099)), (Position::Closed, Some(1)));
-        assert!(breaker.try_pass(7_100) && breaker.resting_millis(7_100).is_none());
+        let pass = breaker.try_pass(7_100).unwrap();
+        assert!(breaker.resting_millis(7_100).is_none());
         // The longer wish of two requests holds, and no wish is longer than the cap.
         breaker.rest(9_000, 0);
         breaker.rest(1_000, 7_200);
@@ -234,40 +266,80 @@ mod tests {
         breaker.rest(u64::MAX, 10_000);
         assert!(!breaker.available(10_000 + REST_MILLIS_MAX - 1) && breaker.available(10_000 + REST_MILLIS_MAX));
         // A rest is no excuse: what fails before it still counts.
-        (0..FAILURES_MAX).for_each(|_| breaker.report(Report::Failure, 400_000));
+        (0..FAILURES_MAX).for_each(|_| breaker.report(pass, Report::Failure, 400_000));
         assert_eq!(breaker.position(), Position::Open);
     }
 
     #[test]
     fn one_probe_at_a_time() {
-        let mut breaker = Breaker::new();
-        (0..FAILURES_MAX).for_each(|_| breaker.report(Report::Failure, 0));
-        assert_eq!(breaker.position(), Position::Open);
-        assert!(breaker.try_pass(1_000) && breaker.position() == Position::HalfOpen);
-        assert!(!breaker.try_pass(1_000) && !breaker.available(1_000 + PROBE_MILLIS_MAX - 1));
-        assert!(breaker.try_pass(1_000 + PROBE_MILLIS_MAX), "a probe that nobody reported on is given up");
+        let (mut breaker, _) = opened(0);
+        assert!(breaker.try_pass(1_000).is_some() && breaker.position() == Position::HalfOpen);
+        assert!(breaker.try_pass(1_000).is_none() && !breaker.available(1_000 + PROBE_MILLIS_MAX - 1));
+        assert!(breaker.try_pass(1_000 + PROBE_MILLIS_MAX).is_some(), "a probe that nobody reported on is given up");
     }
 
     #[test]
     fn late_reports_change_nothing_while_open() {
-        let mut breaker = Breaker::new();
-        (0..FAILURES_MAX).for_each(|_| breaker.report(Report::Failure, 0));
+        let (mut breaker, late) = opened(0);
         let open = breaker.clone();
-        for report in [Report::Success, Report::Failure, Report::Full, Report::Neutral] {
-            breaker.report(report, 500);
+        for report in REPORTS {
+            breaker.report(late, report, 500);
             assert_eq!(breaker, open, "{report:?}");
         }
     }
 
     #[test]
+    fn only_the_probe_decides() {
+        for late_report in REPORTS {
+            let (mut breaker, late) = opened(0);
+            let probe = breaker.try_pass(1_000).unwrap();
+            let half_open = breaker.clone();
+            breaker.report(late, late_report, 1_500);
+            assert_eq!(breaker, half_open, "{late_report:?} of a request that passed before it opened");
+            breaker.report(probe, Report::Success, 1_600);
+            assert!(breaker.steady());
+            breaker.report(late, late_report, 1_700);
+            assert!(breaker.steady(), "{late_report:?} says nothing about what is there now");
+            // Nor does a probe whose successor has found the replica well or down.
+            let (mut breaker, _) = opened(0);
+            let given_up = breaker.try_pass(1_000).unwrap();
+            let probe = breaker.try_pass(1_000 + PROBE_MILLIS_MAX).unwrap();
+            breaker.report(probe, Report::Failure, 40_000);
+            let open = breaker.clone();
+            breaker.report(given_up, late_report, 40_001);
+            assert_eq!(breaker, open, "{late_report:?}");
+        }
+    }
+
+    /// An answer that takes longer than a probe may be silent is still a probe's: a replica of long answers comes back.
+    #[test]
+    fn a_probe_that_was_given_up_decides_if_it_ends_well() {
+        let (mut breaker, _) = opened(0);
+        let slow = breaker.try_pass(1_000).unwrap();
+        let next = breaker.try_pass(1_000 + PROBE_MILLIS_MAX).unwrap();
+        breaker.report(slow, Report::Success, 40_000);
+        assert!(breaker.steady());
+        breaker.report(next, Report::Success, 50_000);
+        assert!(breaker.steady());
+        // One that says nothing makes room for the next, and the other one still counts.
+        let (mut breaker, _) = opened(0);
+        let slow = breaker.try_pass(1_000).unwrap();
+        let next = breaker.try_pass(1_000 + PROBE_MILLIS_MAX).unwrap();
+        breaker.report(slow, Report::Neutral, 40_000);
+        assert!(breaker.available(40_000));
+        breaker.report(next, Report::Success, 50_000);
+        assert!(breaker.steady());
+    }
+
+    #[test]
     fn the_pause_ends_growing() {
-        let (mut breaker, mut now) = (Breaker::new(), 0);
-        (0..FAILURES_MAX).for_each(|_| breaker.report(Report::Failure, now));
+        let (mut breaker, _) = opened(0);
+        let mut now = 0;
         for expect in [1, 2, 4, 8, 16, 32, 60, 60] {
             assert!(!breaker.available(now + expect * 1_000 - 1), "{expect}");
             now += expect * 1_000;
-            assert!(breaker.try_pass(now), "{expect}");
-            breaker.report(Report::Failure, now);
+            let probe = breaker.try_pass(now).unwrap();
+            breaker.report(probe, Report::Failure, now);
         }
     }
 
@@ -291,9 +363,8 @@ mod tests {
             let (mut breaker, mut now) = (Breaker::new(), 0);
             for (report, pause) in steps {
                 now += pause;
-                if breaker.try_pass(now) {
-                    let report = [Report::Success, Report::Failure, Report::Full, Report::Neutral][report as usize];
-                    breaker.report(report, now);
+                if let Some(pass) = breaker.try_pass(now) {
+                    breaker.report(pass, REPORTS[report as usize], now);
                 }
             }
             prop_assert!(breaker.available(now + OPEN_MILLIS_MAX.max(PROBE_MILLIS_MAX)));
@@ -303,7 +374,8 @@ mod tests {
         fn without_failures_it_stays_closed(reports in prop::collection::vec(0..3u8, 0..80)) {
             let mut breaker = Breaker::new();
             for report in reports {
-                breaker.report([Report::Success, Report::Full, Report::Neutral][report as usize], 0);
+                let pass = breaker.try_pass(0).unwrap();
+                breaker.report(pass, [Report::Success, Report::Full, Report::Neutral][report as usize], 0);
                 prop_assert_eq!(breaker.position(), Position::Closed);
             }
         }

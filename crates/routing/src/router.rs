@@ -146,6 +146,8 @@ struct Slot {
     /// Tokens that running requests keep in the engine's memory.
     held: u64,
     running: u64,
+    /// Found shut until then; nothing while it is open.
+    shut_until: u64,
 }
 
 /// Holders of one depth that are looked at, the last users first.
@@ -175,7 +177,7 @@ pub struct Router {
     slots: Vec<Slot>,
     /// Slots by the last digits of a hash. The same in every gateway, whatever order it met the replicas in.
     table: Vec<u32>,
-    /// Slots that were found shut, by when to look again.
+    /// Slots that were found shut, by when to look again. Of a slot that was opened meanwhile the entry means nothing any more.
     shut: BinaryHeap<Reverse<(u64, u32)>>,
     present: u64,
     turn: u32,
@@ -229,10 +231,7 @@ impl Router {
         random: u64,
         mut look: impl FnMut(u32) -> Look,
     ) -> Option<Choice> {
-        while self.shut.peek().is_some_and(|Reverse((until, _))| *until <= now) {
-            let Some(Reverse((_, slot))) = self.shut.pop() else { break };
-            self.reopen(slot);
-        }
+        self.reopen_due(now);
         // Each turn either ends or finds a replica shut that was open, and closes it.
         loop {
             let choice = match self.options.strategy {
@@ -243,10 +242,21 @@ impl Router {
             self.looks += 1;
             match look(choice.slot) {
                 Look::Open => return Some(choice),
-                Look::ShutUntil(until) => {
-                    self.loads.set(choice.slot, None);
-                    self.shut.push(Reverse((until.max(now + 1), choice.slot)));
-                }
+                Look::ShutUntil(until) => self.shut(choice.slot, until.max(now + 1)),
+            }
+        }
+    }
+
+    /// Any replica that is open, the least loaded first, whatever the strategy. Those that are found shut are not looked at
+    /// again before their time, so that whoever asks next pays nothing for them.
+    pub fn any_open(&mut self, now: u64, random: u64, mut look: impl FnMut(u32) -> Look) -> Option<u32> {
+        self.reopen_due(now);
+        loop {
+            let slot = self.loads.least(&[], random)?;
+            self.looks += 1;
+            match look(slot) {
+                Look::Open => return Some(slot),
+                Look::ShutUntil(until) => self.shut(slot, until.max(now + 1)),
             }
         }
     }
@@ -282,14 +292,19 @@ impl Router {
         }
     }
 
-    /// The request is over, however it ended. If the replica was shut, it is looked at again.
-    pub fn done(&mut self, ticket: Ticket) {
-        if let Some(slot) = self.slot_of(&ticket) {
-            slot.queued = slot.queued.saturating_sub(ticket.queued);
-            slot.held = slot.held.saturating_sub(ticket.held);
-            slot.running = slot.running.saturating_sub(1);
-            self.reopen(ticket.slot);
-        }
+    /// The request is over, however it ended. If the replica was shut, it is looked at again. Whether it is still here.
+    pub fn done(&mut self, ticket: Ticket) -> bool {
+        let Some(slot) = self.slot_of(&ticket) else { return false };
+        slot.queued = slot.queued.saturating_sub(ticket.queued);
+        slot.held = slot.held.saturating_sub(ticket.held);
+        slot.running = slot.running.saturating_sub(1);
+        self.reopen(ticket.slot);
+        true
+    }
+
+    /// Something has changed at this replica: if it was shut, it is looked at again.
+    pub fn look_again(&mut self, slot: u32) {
+        self.reopen(slot);
     }
 
     fn slot_of(&mut self, ticket: &Ticket) -> Option<&mut Slot> {
@@ -297,9 +312,28 @@ impl Router {
     }
 
     fn reopen(&mut self, slot: u32) {
-        if self.slots.get(slot as usize).is_some_and(|slot| slot.present) {
+        if let Some(known) = self.slots.get_mut(slot as usize).filter(|known| known.present) {
+            known.shut_until = 0;
             self.loads.set(slot, Some(self.load(slot)));
         }
+    }
+
+    fn reopen_due(&mut self, now: u64) {
+        while let Some(&Reverse((until, slot))) = self.shut.peek()
+            && until <= now
+        {
+            self.shut.pop();
+            // Else it was opened since then, and shut again perhaps: each look that finds it shut would bring one more.
+            if self.slots.get(slot as usize).is_some_and(|known| known.shut_until == until) {
+                self.reopen(slot);
+            }
+        }
+    }
+
+    fn shut(&mut self, slot: u32, until: u64) {
+        self.loads.set(slot, None);
+        self.slots[slot as usize].shut_until = until;
+        self.shut.push(Reverse((until, slot)));
     }
 
     /// Its load changed; a slot that is shut stays shut.

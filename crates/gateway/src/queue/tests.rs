@@ -22,8 +22,12 @@ fn world(slots: u32) -> (Arc<Queue>, Arc<Replica>) {
     };
     let clock = Arc::new(crate::SystemClock::start());
     let queue = Queues::new(clock, &Limits::default(), Times::default()).get("m");
-    let replica = Replicas::default().get(&engine, &queue).unwrap();
+    let replica = Replicas::default().get(&engine, &queue, &fleet()).unwrap();
     (queue, replica)
+}
+
+fn fleet() -> Arc<Fleet> {
+    crate::fleet::Fleets::new(Default::default()).get(ENDPOINT)
 }
 
 fn sit(queue: &Arc<Queue>, tenant: u128, class: Class) -> Seat {
@@ -31,8 +35,7 @@ fn sit(queue: &Arc<Queue>, tenant: u128, class: Class) -> Seat {
 }
 
 fn hold(replica: &Arc<Replica>) -> InFlight {
-    assert!(replica.try_take(0));
-    InFlight::of(replica)
+    replica.try_take(0).unwrap()
 }
 
 #[test]
@@ -80,8 +83,9 @@ fn a_slot_is_given_to_whom_it_fits_only_and_not_behind_an_open_breaker() {
     assert!(here.granted.try_recv().is_ok() && elsewhere.granted.try_recv().is_err());
     drop(here);
     assert_eq!(replica.in_flight(), 0, "nobody else fits");
+    (0..routing::breaker::FAILURES_MAX)
+        .for_each(|_| replica.take_for_retry(0).unwrap().report(Report::Failure, 1 << 40));
     let mut here = sit(&queue, 2, Class::Interactive);
-    (0..routing::breaker::FAILURES_MAX).for_each(|_| replica.breaker().report(Report::Failure, 1 << 40));
     queue.fill(&replica);
     assert!(here.granted.try_recv().is_err());
     assert_eq!(replica.in_flight(), 0);
@@ -91,7 +95,7 @@ fn a_slot_is_given_to_whom_it_fits_only_and_not_behind_an_open_breaker() {
 fn slots_that_are_opened_are_filled_and_those_of_a_cordoned_engine_are_not() {
     let (queue, replica) = world(2);
     let replicas = Replicas::default();
-    let replica = replicas.get(&replica.engine, &queue).unwrap();
+    let replica = replicas.get(&replica.engine, &queue, &fleet()).unwrap();
     let held = (hold(&replica), hold(&replica));
     let mut seats: Vec<_> = (0..3).map(|_| sit(&queue, 1, Class::Interactive)).collect();
     replicas.settle(Vec::new);
@@ -100,6 +104,58 @@ fn slots_that_are_opened_are_filled_and_those_of_a_cordoned_engine_are_not() {
     replicas.settle(|| vec![replica.clone()]);
     let granted: Vec<_> = seats.iter_mut().filter_map(|seat| seat.granted.try_recv().ok()).collect();
     assert_eq!(granted.len(), 2);
+}
+
+/// Whoever waits looks at replicas where something may have changed, and not at all that are full: the price is in looks, as
+/// in routing.
+#[test]
+fn looks_do_not_grow_with_full_replicas() {
+    let looks = |count: u32| {
+        let (queue, first) = world(1);
+        let (all, fleet) = (Replicas::default(), fleet());
+        let engine = |number: u32| Engine { id: EngineId(u128::from(number) + 1), ..first.engine.clone() };
+        let replicas: Vec<_> = (0..count).map(|number| all.get(&engine(number), &queue, &fleet).unwrap()).collect();
+        let seats = fleet.seat(1, &replicas);
+        let mut held: Vec<_> = replicas.iter().map(hold).collect();
+        let looks = || replicas.iter().map(|replica| replica.looks.load(Ordering::Relaxed)).sum::<u32>();
+        let wait = || {
+            let mut seat = sit(&queue, 1, Class::Interactive);
+            let granted = seat.look([(&*fleet, &seats)]);
+            (seat, granted.is_some())
+        };
+        // The first to come finds out that all are full.
+        let mut waiting = vec![wait()];
+        let before = looks();
+        waiting.extend((0..100).map(|_| wait()));
+        assert!(waiting.iter().all(|(_, granted)| !granted));
+        let sitting = looks() - before;
+        // A slot comes free, and goes to the first; whoever comes then looks where that was.
+        held.pop();
+        let granted = waiting[0].0.granted.try_recv().unwrap();
+        let more = wait();
+        assert!(!more.1);
+        let all_in_all = looks() - before;
+        drop((waiting, more, granted, held));
+        // All gone: whoever comes now is served, wherever the last slot came free.
+        assert!(wait().1);
+        (sitting, all_in_all)
+    };
+    let (few, many) = (looks(2), looks(1_000));
+    assert_eq!(few, many);
+    assert!(many.0 == 0 && many.1 <= 4, "{many:?}");
+}
+
+/// A slot that was granted and came back unused, without a place in routing's load, is seen all the same.
+#[test]
+fn a_slot_that_comes_back_unused_is_found_by_the_next() {
+    let (queue, first) = world(1);
+    let (all, fleet) = (Replicas::default(), fleet());
+    let replica = all.get(&first.engine, &queue, &fleet).unwrap();
+    let seats = fleet.seat(1, std::slice::from_ref(&replica));
+    let held = hold(&replica);
+    assert!(fleet.with_room(&seats, 0).is_none(), "it is found full");
+    drop(held);
+    assert!(sit(&queue, 1, Class::Interactive).look([(&*fleet, &seats)]).is_some());
 }
 
 /// Many threads, few slots, and every third leaves at some moment: all others are served, the slots are never exceeded

@@ -142,3 +142,24 @@ async fn f03_leaving_while_the_engine_works_on_a_whole_answer() {
     let receipts = world.receipts().await;
     assert_eq!((receipts.len(), receipts[0].outcome), (1, Outcome::Aborted));
 }
+
+/// After SIGTERM an answer has its time to end; then it is cut, and its receipt says so before the process is gone.
+#[tokio::test]
+async fn f21_an_answer_that_does_not_end_in_time_is_cut_and_has_its_receipt() {
+    let engine = ScriptedEngine::start(Behaviour { pace: Pace::Step, ..Behaviour::tokens(3) }).await.unwrap();
+    let setup = || Setup::new().engine(&engine.url(), "DE");
+    let world = setup().limits(|limits| limits.drain_timeout = std::time::Duration::from_millis(20)).start().await;
+    let folder = world.folder.clone();
+    let body = Bytes::from(chat(json!({"stream": true})).to_string());
+    let request = world.request(http::Method::POST, "/v1/chat/completions", &[("authorization", &bearer(KEY))], body);
+    let client = world.client.clone();
+    let call = tokio::spawn(async move { client.request(request).await.unwrap().into_body().collect().await });
+    engine.until(|requests| requests.len() == 1).await;
+    engine.step(1);
+    world.stop().await;
+    assert!(call.await.unwrap().is_err(), "half an answer does not look whole");
+    assert_eq!(engine.until_ended(1).await[0].state, State::Cancelled);
+    // One that was still open would be `unresolved` now.
+    let receipts = setup().start_in(folder).await.receipts().await;
+    assert_eq!(receipts.iter().map(|it| it.outcome).collect::<Vec<_>>(), [Outcome::Aborted]);
+}

@@ -147,6 +147,8 @@ async fn f05_lies_about_usage_are_marked_and_never_overbill() {
     ];
     for (usage, output, source) in cases {
         let (_, receipt) = one(Behaviour { usage, ..Behaviour::tokens(5) }, json!({"stream": true})).await;
+        // The engine is of a kind that counts as it goes; where it does not the prompt was read all the same.
+        assert_eq!(receipt.usage.input > 0, usage != UsageStory::Zero, "{usage:?}");
         assert_eq!((receipt.usage.output, receipt.usage_source), (output, source), "{usage:?}");
         assert_eq!(receipt.outcome, Outcome::Completed);
     }

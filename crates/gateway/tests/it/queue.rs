@@ -214,6 +214,42 @@ async fn an_engine_that_is_added_takes_those_who_wait() {
     world.receipts().await;
 }
 
+/// A site that scales up and down names new engines all the time: what is remembered is those that are in force, and those
+/// where a request still runs.
+#[tokio::test]
+async fn engines_and_endpoints_that_are_gone_are_forgotten() {
+    let (engine, world) = full(1, |_| {}).await;
+    let publish = |version: u64, edit: &dyn Fn(&mut types::Snapshot)| {
+        let mut snapshot = Setup::new().engine(&engine.url(), "DE").snapshot;
+        snapshot.version = version;
+        edit(&mut snapshot);
+        world.gateway.publish(&signed(snapshot, gateway::Clock::now(&gateway::SystemClock::start()))).unwrap();
+    };
+    let running = ask(&world, KEY, "running", &[]);
+    engine.until(|requests| requests.len() == 1).await;
+    for number in 0..20 {
+        publish(2 + number, &|snapshot| {
+            snapshot.endpoints[0].id.0 += 100 + u128::from(number);
+            snapshot.engines[0].endpoint = snapshot.endpoints[0].id;
+            snapshot.engines[0].id.0 += 100 + u128::from(number);
+        });
+    }
+    // The one in force, and the first, where a request runs.
+    assert_eq!(world.gateway.known(), (2, 2));
+    // Now the first is back, cordoned: it may take requests again. The lane lets go of an answer a moment after it was read.
+    let cordon = |version: u64| publish(version, &|snapshot| snapshot.engines[0].cordoned = true);
+    cordon(30);
+    engine.step(1);
+    assert_eq!(running.await.unwrap().0, 200);
+    let settled = (31..10_000).any(|version| {
+        cordon(version);
+        std::thread::yield_now();
+        world.gateway.known() == (1, 1)
+    });
+    assert!(settled, "{:?}", world.gateway.known());
+    world.receipts().await;
+}
+
 /// After SIGTERM those who wait are still let go; then the gateway stops.
 #[tokio::test]
 async fn draining_lets_those_who_wait_go() {

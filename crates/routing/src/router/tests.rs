@@ -51,7 +51,7 @@ fn load_outweighs_a_prefix() {
         })
         .collect();
     assert!(by_replica.iter().all(|&count| (15..=35).contains(&count)), "no hot spot: {by_replica:?}");
-    tickets.into_iter().for_each(|ticket| router.done(ticket));
+    tickets.into_iter().for_each(|ticket| assert!(router.done(ticket)));
     assert!((0..4).all(|slot| router.loads.get(slot) == Some(0)), "what ends leaves nothing");
 }
 
@@ -193,6 +193,31 @@ fn looks_do_not_grow_with_replicas() {
             assert!(many <= few + 1.0, "{strategy:?} {gateways}: {few} looks at 20 replicas, {many} at 2,000");
         }
     }
+}
+
+/// Under load a replica is found full with each request that it ends. Only the last look says when to look again; else each
+/// would bring one more, for ever.
+#[test]
+fn a_replica_that_is_found_shut_many_times_is_looked_at_once() {
+    let mut router = router(Strategy::LeastLoaded, 1, 1);
+    for until in 1_000..1_100 {
+        router.look_again(0);
+        assert_eq!(router.any_open(0, 0, |_| Look::ShutUntil(until)), None);
+    }
+    let before = router.looks();
+    assert!((1_000..1_099).all(|now| router.any_open(now, 0, |_| Look::Open).is_none()));
+    assert_eq!(router.looks(), before);
+    assert_eq!(router.any_open(1_099, 0, |_| Look::Open), Some(0));
+}
+
+/// Whose replica left and came back meanwhile says so: its end opens nothing there.
+#[test]
+fn a_request_of_an_earlier_replica_ends_elsewhere() {
+    let mut router = router(Strategy::LeastLoaded, 1, 1);
+    let (_, ticket) = send(&mut router, &[], 0);
+    router.set(&[None]);
+    router.set(&[Some(mix(0))]);
+    assert!(!router.done(ticket));
 }
 
 proptest! {

@@ -26,9 +26,9 @@ fn request(
         };
         let next = attempts.next(choose, || budget.try_retry(now), |_| true).map(|(slot, ())| slot as usize);
         let Some(at) = next else { break };
-        assert!(breakers[at].try_pass(now), "nobody else is here to shut it");
+        let pass = breakers[at].try_pass(now).expect("nobody else is here to shut it");
         tried.push(at);
-        breakers[at].report(if works(at) { Report::Success } else { Report::Failure }, now);
+        breakers[at].report(pass, if works(at) { Report::Success } else { Report::Failure }, now);
         if works(at) {
             break;
         }

@@ -63,3 +63,29 @@ async fn streams_of_confidential_data_are_padded_and_others_are_as_they_were() {
         world.stop().await;
     }
 }
+
+/// A repeat under an idempotency key is the same bytes, and its way is told the same.
+#[tokio::test]
+async fn a_padded_stream_that_is_replayed_may_not_be_compressed_either() {
+    let engine = ScriptedEngine::start(Behaviour::tokens(3)).await.unwrap();
+    let world = Setup::new().engine(&engine.url(), "DE").start().await;
+    let auth = bearer(KEY);
+    for (class, stream, caching) in [
+        ("confidential", true, Some("no-store, no-transform")),
+        ("internal", true, Some("no-store")),
+        ("confidential", false, None),
+    ] {
+        let key = format!("{class} {stream}");
+        let headers = [("authorization", auth.as_str()), ("hoheit-data-class", class), ("idempotency-key", &key)];
+        let body = chat(json!({"stream": stream})).to_string();
+        let first = world.post_with("/v1/chat/completions", &headers, body.clone()).await;
+        let again = world.post_with("/v1/chat/completions", &headers, body).await;
+        assert!(again.headers.contains_key("idempotent-replayed") && again.body == first.body);
+        for reply in [first, again] {
+            let told = reply.headers.get("cache-control").map(|value| value.to_str().unwrap());
+            assert_eq!(told, caching, "{key}");
+        }
+    }
+    assert_eq!(engine.requests().len(), 3);
+    world.receipts().await;
+}
