@@ -1,0 +1,141 @@
+//! A desk in memory: for tests, for the twin and for measuring. It keeps the same promises as the controller's, and forgets
+//! everything with its process.
+
+use crate::ca::Issued;
+use crate::site::{Desk, FullState, NumberedEvent, Redeem, Refusal, Run, Seen};
+use crate::token::Token;
+use crate::wire::{Command, Done};
+use fleet::machine::Finding;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use types::{MachineId, UnixMillis};
+
+#[derive(Debug, Default)]
+pub struct MemoryDesk(Mutex<Desktop>);
+
+/// Everything on it.
+#[derive(Debug, Default)]
+pub struct Desktop {
+    tokens: BTreeMap<String, Slip>,
+    pub issued: Vec<Issued>,
+    pub revoked: BTreeSet<MachineId>,
+    pub states: BTreeMap<MachineId, FullState>,
+    pub last_seen: BTreeMap<MachineId, UnixMillis>,
+    /// Reports taken, and those among them with a full state.
+    pub reports: u64,
+    pub full_reports: u64,
+    pub events: BTreeMap<MachineId, Vec<NumberedEvent>>,
+    pub commands: BTreeMap<MachineId, Vec<Command>>,
+    pub done: BTreeMap<MachineId, Vec<Done>>,
+    pub runs: Vec<Run>,
+    pub findings: Vec<(Option<MachineId>, Finding)>,
+    /// As if the database were away.
+    pub away: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Slip {
+    machine: MachineId,
+    serial: Option<String>,
+    over_at: UnixMillis,
+    key: Option<String>,
+}
+
+impl MemoryDesk {
+    /// Notes a token for a machine, bound to its serial if that is known.
+    pub fn expect(&self, token: &Token, machine: MachineId, serial: Option<&str>, over_at: UnixMillis) {
+        let slip = Slip { machine, serial: serial.map(str::to_owned), over_at, key: None };
+        self.look().tokens.insert(token.hash(), slip);
+    }
+
+    pub fn look(&self) -> MutexGuard<'_, Desktop> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Desktop {
+    fn here(&self) -> Result<(), Refusal> {
+        if self.away { Err(Refusal::Unavailable("the desk is away".into())) } else { Ok(()) }
+    }
+
+    fn speaks(&self, machine: MachineId) -> Result<(), Refusal> {
+        self.here()?;
+        if self.revoked.contains(&machine) { Err(Refusal::Revoked) } else { Ok(()) }
+    }
+
+    /// Codes of the findings about a machine, or about nobody, in their order.
+    pub fn codes(&self, machine: Option<MachineId>) -> Vec<&str> {
+        self.findings.iter().filter(|(of, _)| *of == machine).map(|(_, it)| it.code.as_str()).collect()
+    }
+}
+
+impl Desk for MemoryDesk {
+    async fn redeem(&self, asked: &Redeem) -> Result<MachineId, Refusal> {
+        let mut desk = self.look();
+        desk.here()?;
+        let slip = desk.tokens.get_mut(&asked.token).ok_or(Refusal::TokenUnknown)?;
+        let machine = slip.machine;
+        if asked.now >= slip.over_at {
+            return Err(Refusal::TokenExpired { machine: Some(machine) });
+        }
+        if let Some(want) = slip.serial.clone().filter(|want| *want != asked.serial) {
+            return Err(Refusal::OtherSerial { machine: Some(machine), want });
+        }
+        match &slip.key {
+            Some(key) if *key != asked.key => return Err(Refusal::TokenSpent { machine: Some(machine) }),
+            Some(_) => {}
+            None => slip.key = Some(asked.key.clone()),
+        }
+        desk.speaks(machine)?;
+        Ok(machine)
+    }
+
+    async fn issued(&self, issued: &Issued) -> Result<(), Refusal> {
+        let mut desk = self.look();
+        desk.here()?;
+        desk.issued.push(issued.clone());
+        Ok(())
+    }
+
+    async fn standing(&self, machine: MachineId, _: &str) -> Result<(), Refusal> {
+        self.look().speaks(machine)
+    }
+
+    async fn report(&self, seen: &Seen) -> Result<Vec<Command>, Refusal> {
+        let mut desk = self.look();
+        desk.speaks(seen.machine)?;
+        desk.reports += 1;
+        desk.last_seen.insert(seen.machine, seen.at);
+        if let Some(state) = &seen.state {
+            desk.full_reports += 1;
+            desk.states.insert(seen.machine, state.clone());
+        }
+        if !seen.events.is_empty() {
+            let events = desk.events.entry(seen.machine).or_default();
+            for event in &seen.events {
+                if !events.iter().any(|it| (it.instance, it.number) == (event.instance, event.number)) {
+                    events.push(event.clone());
+                }
+            }
+        }
+        if !seen.done.is_empty() {
+            let over: BTreeSet<&str> = seen.done.iter().map(|it| it.id.as_str()).collect();
+            desk.commands.entry(seen.machine).or_default().retain(|it| !over.contains(it.id.as_str()));
+            desk.done.entry(seen.machine).or_default().extend(seen.done.iter().cloned());
+        }
+        Ok(desk.commands.get(&seen.machine).cloned().unwrap_or_default())
+    }
+
+    async fn validation(&self, run: &Run) -> Result<(), Refusal> {
+        let mut desk = self.look();
+        desk.speaks(run.machine)?;
+        let key = (run.machine, run.validation.entry, run.validation.attempt);
+        desk.runs.retain(|it| (it.machine, it.validation.entry, it.validation.attempt) != key);
+        desk.runs.push(run.clone());
+        Ok(())
+    }
+
+    async fn finding(&self, machine: Option<MachineId>, finding: Finding) {
+        self.look().findings.push((machine, finding));
+    }
+}
