@@ -151,8 +151,8 @@ fn arrows_point_down_only() {
         "types" => 0,
         "policy" | "routing" | "metering" | "ledger" | "fleet" => 1,
         "journal" | "store" | "engine" | "redfish" | "vda5050" => 2,
-        "robots" => 3,
-        "gateway" | "controller" | "agent" => 4,
+        "robots" | "agent" => 3,
+        "gateway" | "controller" => 4,
         "verify" | "twin" => 5,
         // Holds all of them, the twin's studies included.
         "hoheit" => 6,

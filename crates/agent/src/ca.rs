@@ -12,8 +12,8 @@
 use crate::clock::Clock;
 use crate::token::{hex, sha256};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -39,7 +39,9 @@ pub const URN: &str = "urn:hoheit:machine:";
 pub enum CaError {
     #[error("the authority's file {path}: {source}")]
     File { path: String, source: io::Error },
-    #[error("the authority's file {path} holds no certificate with its key: put the copy back, or every machine enrols anew")]
+    #[error(
+        "the authority's file {path} holds no certificate with its key: put the copy back, or every machine enrols anew"
+    )]
     Damaged { path: String },
     #[error("the request for a certificate is not one: {0}")]
     Request(String),
@@ -92,7 +94,12 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key)?;
         let text = format!("{}{}", certificate.pem(), key.serialize_pem());
-        let inner = Inner { issuer: Issuer::new(params, key), certificate: certificate.der().clone(), before: Vec::new(), clock };
+        let inner = Inner {
+            issuer: Issuer::new(params, key),
+            certificate: certificate.der().clone(),
+            before: Vec::new(),
+            clock,
+        };
         Ok((Authority(Arc::new(inner)), text))
     }
 
@@ -113,7 +120,9 @@ impl Authority {
         let before = match std::fs::read_to_string(folder.join("trusted.pem")) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(source) => return Err(CaError::File { path: folder.join("trusted.pem").display().to_string(), source }),
+            Err(source) => {
+                return Err(CaError::File { path: folder.join("trusted.pem").display().to_string(), source });
+            }
         };
         match std::fs::read_to_string(&path) {
             Ok(text) => Authority::parse(&text, &before, clock).ok_or_else(|| CaError::Damaged { path: shown() }),
@@ -143,7 +152,8 @@ impl Authority {
     /// Reads a request (DER) and says whose key it is; the signature in it shows that the asker has the private half.
     pub fn read_request(csr: &[u8]) -> Result<Request, CaError> {
         let der = CertificateSigningRequestDer::from(csr);
-        let params = CertificateSigningRequestParams::from_der(&der).map_err(|error| CaError::Request(error.to_string()))?;
+        let params =
+            CertificateSigningRequestParams::from_der(&der).map_err(|error| CaError::Request(error.to_string()))?;
         let key = hex(&sha256(rcgen::PublicKeyData::der_bytes(&params.public_key)));
         Ok(Request { params, key })
     }

@@ -14,9 +14,9 @@
 use crate::ca::{Holder, holder, pem};
 use crate::clock::Clock;
 use crate::link::{Address, Link, LinkError};
+use crate::tls;
 use crate::token::Token;
 use crate::wire::{Certified, ENROL, Enrol, NAME_MAX, RENEW, Renew};
-use crate::tls;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};

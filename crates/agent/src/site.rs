@@ -157,7 +157,13 @@ pub struct Site<D> {
 }
 
 impl<D: Desk> Site<D> {
-    pub fn new(desk: D, authority: Authority, names: Vec<String>, limits: Limits, clock: Arc<dyn Clock>) -> Arc<Site<D>> {
+    pub fn new(
+        desk: D,
+        authority: Authority,
+        names: Vec<String>,
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Site<D>> {
         let enrolments = tokio::sync::Semaphore::new(limits.enrolments_max);
         Arc::new(Site { desk, authority, clock, limits, sessions: Mutex::default(), enrolments, names })
     }

@@ -29,7 +29,8 @@ impl Token {
 
     pub fn parse(text: &str) -> Result<Token, NoToken> {
         let mut parts = text.trim().split('.');
-        let (Some("hen"), Some(secret), Some(pin), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        let (Some("hen"), Some(secret), Some(pin), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
             return Err(NoToken);
         };
         let bytes = |text: &str| -> Option<[u8; 32]> { URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok() };
@@ -74,7 +75,9 @@ mod tests {
         assert_eq!(Token::parse(&format!("{text}\n")), Ok(token.clone()));
         assert_ne!(token.hash(), Token::new([8; 32], [9; 32]).hash());
         assert_eq!(format!("{token:?}"), "Token(..)");
-        for bad in ["", "hen", "hen..", &text[1..], &text[..text.len() - 1], &format!("{text}.x"), &text.replace("hen", "hk")] {
+        for bad in
+            ["", "hen", "hen..", &text[1..], &text[..text.len() - 1], &format!("{text}.x"), &text.replace("hen", "hk")]
+        {
             assert_eq!(Token::parse(bad), Err(NoToken), "{bad}");
         }
     }

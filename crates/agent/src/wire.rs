@@ -193,19 +193,11 @@ pub enum CommandKind {
         attempt: u32,
     },
     /// Once for the event of time `since`; answered with an event `restarted`.
-    RestartEngine {
-        gpu: u32,
-        since: UnixMillis,
-    },
+    RestartEngine { gpu: u32, since: UnixMillis },
     /// Answered with an event `reset`.
-    ResetGpu {
-        gpu: u32,
-        since: UnixMillis,
-    },
+    ResetGpu { gpu: u32, since: UnixMillis },
     /// Begin nothing new.
-    StopWork {
-        reason: String,
-    },
+    StopWork { reason: String },
     /// Work may begin again.
     ResumeWork,
 }
@@ -283,7 +275,10 @@ mod tests {
         let state = State {
             driver: "d".repeat(NAME_MAX),
             gpus: (0..GPUS_MAX).map(|at| (format!("GPU-{at:036}"), gpu.clone())).collect(),
-            engines: vec![EngineSeen { name: "n".repeat(64), note: "n".repeat(200), ..EngineSeen::default() }; ENGINES_MAX],
+            engines: vec![
+                EngineSeen { name: "n".repeat(64), note: "n".repeat(200), ..EngineSeen::default() };
+                ENGINES_MAX
+            ],
             ..State::default()
         };
         let what = EventKind::Xid { code: 79, gpu: 3, driver: "d".repeat(32) };
@@ -305,6 +300,9 @@ mod tests {
     #[test]
     fn commands_are_flat() {
         let command = Command { id: "reset/3/0".into(), what: CommandKind::ResetGpu { gpu: 2, since: UnixMillis(5) } };
-        assert_eq!(serde_json::to_string(&command).unwrap(), r#"{"id":"reset/3/0","command":"reset_gpu","gpu":2,"since":5}"#);
+        assert_eq!(
+            serde_json::to_string(&command).unwrap(),
+            r#"{"id":"reset/3/0","command":"reset_gpu","gpu":2,"since":5}"#
+        );
     }
 }

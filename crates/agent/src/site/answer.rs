@@ -176,16 +176,15 @@ impl<D: Desk> Site<D> {
         }
         let known = again && before.digest == report.digest;
         let events_before = if again { before.events_taken } else { 0 };
-        let state = report.state.map(|state| {
-            self.full_state(&report.serial, state, now, skew_ms)
-        });
+        let state = report.state.map(|state| self.full_state(&report.serial, state, now, skew_ms));
         let digest = match &state {
             _ if known => Some(report.digest),
             Some(_) => Some(report.digest),
             None => None,
         };
         if let Some(engine) = state.iter().flat_map(|it| &it.engines).find(|it| it.state == "given_up") {
-            let text = format!("engine {} was restarted {} times and given up: {}", engine.name, engine.restarts, engine.note);
+            let text =
+                format!("engine {} was restarted {} times and given up: {}", engine.name, engine.restarts, engine.note);
             self.note(Some(machine), code::ENGINE_GIVEN_UP, &text).await;
         }
         let events = news(report.instance, report.events, events_before, now);
@@ -239,9 +238,10 @@ impl<D: Desk> Site<D> {
         self.is_own(holder, report.machine, &report.serial).await?;
         let fits = report.tests.len() <= TESTS_MAX
             && report.suite.len() <= NAME_MAX
-            && report.tests.iter().all(|it| {
-                it.name.len() <= NAME_MAX && it.threshold.len() <= NAME_MAX && it.value.len() <= TEXT_MAX
-            });
+            && report
+                .tests
+                .iter()
+                .all(|it| it.name.len() <= NAME_MAX && it.threshold.len() <= NAME_MAX && it.value.len() <= TEXT_MAX);
         if !fits {
             let text = format!("a validation has at most {TESTS_MAX} tests with texts of {TEXT_MAX} bytes");
             self.note(Some(holder.machine), code::TOO_LARGE, &text).await;
@@ -272,7 +272,8 @@ impl<D: Desk> Site<D> {
         }
         if serial != holder.serial {
             let serial: String = serial.chars().take(NAME_MAX).collect();
-            let text = format!("enrolled as serial {} and now reads {serial}: a board or a disk was moved", holder.serial);
+            let text =
+                format!("enrolled as serial {} and now reads {serial}: a board or a disk was moved", holder.serial);
             self.note(Some(holder.machine), code::OTHER_SERIAL, &text).await;
             return Err(no(StatusCode::FORBIDDEN, code::OTHER_SERIAL, &text));
         }

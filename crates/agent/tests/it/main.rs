@@ -1,0 +1,7 @@
+//! Agents and their site over real sockets on loopback: enrolment, every bad input, reports, NVML, validation, supervision.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod enrolment;
+mod place;
+mod refusals;
