@@ -13,6 +13,7 @@ mod controller;
 mod input;
 mod issue;
 mod problem;
+pub mod reconcile;
 pub mod seal;
 pub mod secret;
 

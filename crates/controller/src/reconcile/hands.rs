@@ -1,0 +1,73 @@
+//! What is wanted of the world outside the database, machine by machine: read by the executors for BMCs and by the
+//! listener for agents.
+//!
+//! Kept in memory only: the machines' rows hold the same, and a start fills this from them. What is wanted is wanted until
+//! a step says otherwise; an executor may do it twice, and must not do harm by it.
+
+use fleet::action::Action;
+use fleet::machine::Lifecycle;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::Notify;
+use types::MachineId;
+
+/// What one machine wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    pub machine: MachineId,
+    pub slot: String,
+    pub lifecycle: Lifecycle,
+    /// With `attempt` the name of what is wanted: the same name is the same wish.
+    pub entry: u64,
+    pub attempt: u32,
+    pub actions: Vec<Action>,
+}
+
+/// Everything that is wanted now. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Wants(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    wanted: RwLock<BTreeMap<MachineId, Wanted>>,
+    changed: Notify,
+}
+
+/// Does what it can of what is wanted; called after each change. Never blocks.
+pub trait Hands: Send + Sync {
+    fn look(&self, wants: &Wants);
+}
+
+impl Wants {
+    /// Replaces what a machine wants.
+    pub fn set(&self, wanted: Wanted) {
+        let mut all = self.0.wanted.write().unwrap_or_else(PoisonError::into_inner);
+        let changed = match wanted.actions.is_empty() {
+            true => all.remove(&wanted.machine).is_some(),
+            false => all.insert(wanted.machine, wanted.clone()).as_ref() != Some(&wanted),
+        };
+        drop(all);
+        if changed {
+            self.0.changed.notify_waiters();
+        }
+    }
+
+    pub fn of(&self, machine: MachineId) -> Option<Wanted> {
+        self.0.wanted.read().unwrap_or_else(PoisonError::into_inner).get(&machine).cloned()
+    }
+
+    /// All machines that want something that `pick` picks, each with the picked actions only.
+    pub fn picked(&self, pick: impl Fn(&Action) -> bool) -> Vec<Wanted> {
+        let all = self.0.wanted.read().unwrap_or_else(PoisonError::into_inner);
+        let picked = all.values().filter_map(|wanted| {
+            let actions: Vec<Action> = wanted.actions.iter().filter(|action| pick(action)).cloned().collect();
+            (!actions.is_empty()).then(|| Wanted { actions, ..wanted.clone() })
+        });
+        picked.collect()
+    }
+
+    /// Waits until something is wanted that was not, or the other way round.
+    pub async fn changed(&self) {
+        self.0.changed.notified().await;
+    }
+}

@@ -1,0 +1,358 @@
+//! A pass over the machines that are due: read, decide, store, hand on.
+//!
+//! The stages, and what a crash after each leaves behind:
+//!
+//! 1. read the due machines with everything seen of them: nothing changed;
+//! 2. decide each (`fleet::lifecycle::step`), make the order or the certificate that it asks for: nothing changed;
+//! 3. store all decisions as one transaction, fenced by epoch and version: all of it is true, nothing is done yet;
+//! 4. hand the wants on: a start reads them from the rows.
+
+use super::certify;
+use super::hands::{Wanted, Wants};
+use fleet::action::Action;
+use fleet::drains::{self, DrainLimits, Permits};
+use fleet::lifecycle::{self, Rules};
+use fleet::machine::{Lifecycle, Machine, Scheduling, Spec};
+use fleet::order::{self, Cable, OrderKind, RobotFit};
+use ledger::key::SigningKey;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use store::{Decided, Due, FleetEvent, StepError, Store, StoreError};
+use types::{AcceptanceId, MachineId, OrderId, TaskId, UnixMillis};
+
+/// Machines per transaction: 256 rows of about 4 kB, some 1,500 statements of 30 µs, so that nobody waits longer than 50 ms
+/// for the database's one writer.
+pub const BATCH_MACHINES_MAX: u32 = 256;
+
+/// A machine that nothing is seen of is looked at so often, for its time limits and for silence. The shortest of those is
+/// 5 minutes; 1,250 machines are ten steps a second.
+const LOOK_AGAIN: i64 = 120_000;
+/// What is wanted of it, or waits for a permit, is asked for again so often.
+const ASK_AGAIN: i64 = 30_000;
+/// A certificate waits for a checkpoint, and the sealer tells nobody.
+const SEALED_SOON: i64 = 250;
+
+/// What a reconciler works with.
+#[derive(Clone)]
+pub struct ReconcilerParts {
+    pub store: Store,
+    pub site: String,
+    /// Signs certificates.
+    pub key: Arc<SigningKey>,
+    pub clock: Arc<dyn Fn() -> UnixMillis + Send + Sync>,
+    pub random: crate::controller::FillRandom,
+    /// Limits and the XID table; permits are this reconciler's own.
+    pub rules: Rules,
+    pub drains: DrainLimits,
+    pub orders: order::Limits,
+    pub wants: Wants,
+    /// Robots that are there, asked in each turn.
+    pub robots: Arc<dyn super::orders::Robots>,
+    /// For tests; none in production.
+    pub fault: Option<FaultHook>,
+}
+
+/// Where a test may break off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    Read,
+    Decided,
+    Stored,
+    Handed,
+    OrdersRead,
+    OrdersStored,
+}
+
+/// Asked after each stage; `Break` ends the turn there as a crash would.
+pub type FaultHook = Arc<dyn Fn(Stage) -> ControlFlow<()> + Send + Sync>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum PassError {
+    #[error("another controller reconciles since epoch {present}")]
+    Fenced { present: u64 },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("certificate of {machine}: {error}")]
+    Certificate { machine: MachineId, error: ledger::acceptance::AcceptanceError },
+    #[error("broken off by a test")]
+    BrokenOff,
+}
+
+impl From<StepError> for PassError {
+    fn from(error: StepError) -> Self {
+        match error {
+            StepError::Fenced { present, .. } => PassError::Fenced { present },
+            StepError::Store(error) => PassError::Store(error),
+        }
+    }
+}
+
+/// What a turn did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pass {
+    pub machines: u32,
+    /// More is due already.
+    pub more: bool,
+}
+
+/// The reconciler of one site, from one start on.
+pub struct Reconciler {
+    pub(super) parts: ReconcilerParts,
+    pub(super) epoch: u64,
+    /// Every machine, as last read or stored: for what only a look at the whole fleet can permit.
+    fleet: BTreeMap<MachineId, (Spec, Machine)>,
+    cables: Cables,
+    /// Domain pages that were told: cause, domain and since when.
+    told: BTreeSet<(String, String, i64)>,
+}
+
+/// The cable plan of the site that is applied.
+#[derive(Default)]
+struct Cables {
+    version: u64,
+    by_slot: BTreeMap<String, Vec<Cable>>,
+}
+
+impl Reconciler {
+    /// Takes over: from here on, an earlier reconciler of this site is refused.
+    pub async fn start(mut parts: ReconcilerParts) -> Result<Reconciler, PassError> {
+        let epoch = parts.store.fleet_epoch_take().await?;
+        parts.rules.listening_since = (parts.clock)();
+        let mut reconciler =
+            Reconciler { parts, epoch, fleet: BTreeMap::new(), cables: Cables::default(), told: BTreeSet::new() };
+        let mut after = None;
+        loop {
+            let rows = reconciler.parts.store.machines(after, None, crate::input::LIST_LIMIT_MAX).await?;
+            let Some(last) = rows.last() else { break };
+            after = Some(last.machine.id);
+            for row in rows {
+                reconciler.hand_on(&row.spec, &row.machine, row.wants);
+                reconciler.fleet.insert(row.machine.id, (row.spec, row.machine));
+            }
+        }
+        Ok(reconciler)
+    }
+
+    /// Machines, then orders.
+    pub async fn turn(&mut self) -> Result<Pass, PassError> {
+        let pass = self.machines().await?;
+        let orders = self.orders().await?;
+        Ok(Pass { more: pass.more || orders, ..pass })
+    }
+
+    pub(super) fn now(&self) -> UnixMillis {
+        (self.parts.clock)()
+    }
+
+    pub(super) fn id<T>(&self, from_parts: fn(UnixMillis, [u8; 10]) -> T) -> T {
+        let mut random = [0; 10];
+        (self.parts.random)(&mut random);
+        from_parts(self.now(), random)
+    }
+
+    pub(super) fn at(&self, stage: Stage) -> Result<(), PassError> {
+        match self.parts.fault.as_ref().map(|fault| fault(stage)) {
+            Some(ControlFlow::Break(())) => Err(PassError::BrokenOff),
+            _ => Ok(()),
+        }
+    }
+
+    /// One batch of machines.
+    pub async fn machines(&mut self) -> Result<Pass, PassError> {
+        let now = self.now();
+        let due = self.parts.store.machines_due(now, BATCH_MACHINES_MAX).await?;
+        self.at(Stage::Read)?;
+        if due.is_empty() {
+            return Ok(Pass::default());
+        }
+        for one in &due {
+            self.fleet.insert(one.row.machine.id, (one.row.spec.clone(), one.row.machine.clone()));
+        }
+        self.read_cables().await?;
+        let permits = self.permits(now);
+        let pages = self.untold(&permits);
+        let rules = Rules { permits, ..self.parts.rules.clone() };
+        let mut batch = Vec::with_capacity(due.len());
+        for one in due {
+            batch.push(self.decide(one, &rules, now).await?);
+        }
+        if let Some(first) = batch.first_mut() {
+            first.happened.splice(0..0, pages);
+        }
+        self.at(Stage::Decided)?;
+        let stored = self.parts.store.machines_step(self.epoch, &batch).await?.stored;
+        self.at(Stage::Stored)?;
+        let more = batch.len() == BATCH_MACHINES_MAX as usize || batch.iter().any(|one| changed(one));
+        for one in batch {
+            self.hand_on(&one.due.row.spec, &one.machine, one.wants);
+            self.fleet.insert(one.machine.id, (one.due.row.spec, one.machine));
+        }
+        self.at(Stage::Handed)?;
+        Ok(Pass { machines: stored, more })
+    }
+
+    fn hand_on(&self, spec: &Spec, machine: &Machine, actions: Vec<Action>) {
+        self.parts.wants.set(Wanted {
+            machine: machine.id,
+            slot: spec.slot.clone(),
+            lifecycle: machine.lifecycle,
+            entry: machine.entry,
+            attempt: machine.attempt,
+            actions,
+        });
+    }
+
+    fn permits(&self, now: UnixMillis) -> Permits {
+        let waits = |machine: &Machine| machine.lifecycle == Lifecycle::Accepted && machine.repair.is_some();
+        match self.fleet.values().any(|(_, machine)| waits(machine)) {
+            true => drains::decide(self.fleet.values().map(|(spec, machine)| (spec, machine)), &self.parts.drains, now),
+            false => Permits::default(),
+        }
+    }
+
+    /// Pages about whole domains, once each.
+    fn untold(&mut self, permits: &Permits) -> Vec<FleetEvent> {
+        let mut events = Vec::new();
+        for page in &permits.pages {
+            if self.told.insert((page.code.clone(), page.about.clone(), page.at.0)) {
+                tracing::error!(domain = %page.about, "{}", page.text);
+                events.push(FleetEvent {
+                    seq: 0,
+                    at: page.at,
+                    machine: None,
+                    kind: "page".to_owned(),
+                    text: page.text.clone(),
+                });
+            }
+        }
+        events
+    }
+
+    async fn read_cables(&mut self) -> Result<(), PassError> {
+        let Some(model) = self.parts.store.site_model().await? else { return Ok(()) };
+        if model.version != self.cables.version {
+            self.cables = Cables { version: model.version, by_slot: super::orders::cables(&model.text) };
+        }
+        Ok(())
+    }
+
+    async fn decide(&self, due: Due, rules: &Rules, now: UnixMillis) -> Result<Decided, PassError> {
+        let (spec, before) = (&due.row.spec, &due.row.machine);
+        let step = lifecycle::step(spec, before, &due.observed, rules, now);
+        let machine = step.next;
+        let mut decided = Decided {
+            wake_at: UnixMillis(now.0 + wait(&machine, &step.actions)),
+            wants: Vec::new(),
+            events_taken: step.events_taken,
+            order: None,
+            cancel_orders: false,
+            acceptance: None,
+            happened: happened(before, &machine, now),
+            machine,
+            due,
+        };
+        for action in step.actions {
+            match action {
+                Action::OpenOrder { kind } => decided.order = Some(self.order(kind, &decided, now)),
+                Action::CancelOrder => decided.cancel_orders = true,
+                Action::Certify => {
+                    let certified = decided.due.observed.certified.as_ref();
+                    if certified.is_none_or(|seen| seen.entry != decided.machine.entry) {
+                        decided.acceptance = self.certificate(&decided, now).await?;
+                    }
+                }
+                // Told as an event when the hold began; metrics and `fleet watch` show it as long as it lasts.
+                Action::Page { .. } => {}
+                other => decided.wants.push(other),
+            }
+        }
+        Ok(decided)
+    }
+
+    fn order(&self, kind: OrderKind, decided: &Decided, now: UnixMillis) -> order::Order {
+        let spec = &decided.due.row.spec;
+        let bill = spec.serials.get("chassis").map(String::as_str).filter(|serial| !serial.is_empty());
+        let custody = decided.due.observed.custody.as_ref().map(|custody| custody.serial.as_str());
+        let cables = self.cables.by_slot.get(&spec.slot).map(Vec::as_slice).unwrap_or_default();
+        let work = order::Work { spec, machine: &decided.machine, serial: bill.or(custody), cables };
+        order::make(kind, self.id(OrderId::from_parts), &work, || self.id(TaskId::from_parts), now)
+    }
+
+    async fn certificate(&self, decided: &Decided, now: UnixMillis) -> Result<Option<store::NewAcceptance>, PassError> {
+        let machine = decided.machine.id;
+        let orders = self.parts.store.orders_of(machine).await?;
+        let former = self.parts.store.acceptances_of(machine).await?.pop();
+        let mut opening = [0; 32];
+        (self.parts.random)(&mut opening);
+        let seen = certify::Seen {
+            site: &self.parts.site,
+            spec: &decided.due.row.spec,
+            machine: &decided.machine,
+            observed: &decided.due.observed,
+            orders: &orders,
+            former: former.as_ref(),
+        };
+        let Some(claims) = certify::claims(&seen, self.id(AcceptanceId::from_parts), &opening, now) else {
+            return Ok(None);
+        };
+        let signed = ledger::acceptance::signing_input(&self.parts.key.kid(), &claims);
+        let signing_input = signed.map_err(|error| PassError::Certificate { machine, error })?;
+        let leaf = ledger::acceptance::leaf(&signing_input).0;
+        let entry = decided.machine.entry;
+        Ok(Some(store::NewAcceptance { id: claims.jti, machine, entry, at: now, signing_input, leaf }))
+    }
+
+    /// The robots that are there and what they are fit for.
+    pub(super) fn robots(&self) -> Vec<RobotFit> {
+        self.parts.robots.fit()
+    }
+}
+
+/// Whether a step may go on at once.
+fn changed(decided: &Decided) -> bool {
+    let (before, after) = (&decided.due.row.machine, &decided.machine);
+    before.entry != after.entry || before.attempt != after.attempt || decided.order.is_some() || decided.cancel_orders
+}
+
+/// How long a machine may be left alone.
+fn wait(machine: &Machine, actions: &[Action]) -> i64 {
+    if actions.contains(&Action::Certify) {
+        return SEALED_SOON;
+    }
+    let permit = machine.lifecycle == Lifecycle::Accepted && machine.repair.is_some();
+    let asks = actions.iter().any(|action| !matches!(action, Action::Page { .. }));
+    if permit || asks { ASK_AGAIN } else { LOOK_AGAIN }
+}
+
+/// What people are told of a step.
+fn happened(before: &Machine, after: &Machine, now: UnixMillis) -> Vec<FleetEvent> {
+    let mut events = Vec::new();
+    let mut tell = |kind: &str, text: &str| events.push(FleetEvent::of(after, now, kind, text));
+    if before.entry != after.entry {
+        tell(after.lifecycle.as_str(), &after.reason);
+    } else if before.attempt != after.attempt {
+        tell("again", &after.reason);
+    }
+    match (&before.hold, &after.hold) {
+        (None, Some(hold)) => tell("held", &format!("{}: {}", hold.code, hold.text)),
+        (Some(old), Some(hold)) if (&old.code, &old.about) != (&hold.code, &hold.about) => {
+            tell("held", &format!("{}: {}", hold.code, hold.text));
+        }
+        (Some(hold), None) if before.entry == after.entry => tell("goes on", &format!("{} is mended", hold.code)),
+        _ => {}
+    }
+    if before.health != after.health {
+        tell(after.health.as_str(), &format!("was {}", before.health));
+    }
+    if (before.scheduling == Scheduling::Open) != (after.scheduling == Scheduling::Open) {
+        let text = if after.scheduling == Scheduling::Open { "capacity from now on" } else { "no new work" };
+        tell(after.scheduling.as_str(), text);
+    }
+    if before.repair.is_none()
+        && let (Some(repair), Lifecycle::Accepted) = (&after.repair, after.lifecycle)
+    {
+        tell("fault", &repair.text);
+    }
+    events
+}

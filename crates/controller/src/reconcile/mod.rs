@@ -1,0 +1,85 @@
+//! The reconcilers: they load what is so, let `fleet` decide, store the decision, and have it done. No rule of their own.
+//!
+//! - [`machines`]: a pass over the machines that are due, as one transaction;
+//! - [`orders`]: what robots and people did, what time does to orders, which robot takes which task;
+//! - [`certify`]: the certificate of a machine that is valid, from what was seen;
+//! - [`hands`]: what cannot be done in a transaction: BMCs, agents' commands.
+//!
+//! Activated by events ([`Bell`]) and by time. Two controllers are fenced by an epoch: who starts takes the next one, and
+//! what the older one writes from then on is refused, so it stops.
+//!
+//! If we crash here: before the transaction, the machines are due as they were; after it and before anything was done, the
+//! wants are in the machines' rows and the next start has them done. Everything done is idempotent under (machine, entry,
+//! attempt).
+
+pub mod certify;
+pub mod hands;
+pub mod machines;
+pub mod orders;
+
+pub use hands::{Hands, Wanted, Wants};
+pub use machines::{Pass, PassError, Reconciler, ReconcilerParts, Stage};
+
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// How often the store is asked for due machines if nobody rings: a checkpoint follows its certificate within 250 ms, and
+/// what other processes wrote is seen as late.
+pub const INTERVAL: Duration = Duration::from_millis(250);
+
+/// After an error that may pass.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Rung by whoever stored something that a reconciler may act on. Clones ring the same bell.
+#[derive(Debug, Clone, Default)]
+pub struct Bell(Arc<Notify>);
+
+impl Bell {
+    pub fn ring(&self) {
+        self.0.notify_one();
+    }
+
+    async fn rung(&self) {
+        self.0.notified().await;
+    }
+}
+
+/// Reconciles until told to stop, or until another controller has taken over.
+pub async fn run(parts: ReconcilerParts, bell: Bell, shutdown: impl Future<Output = ()> + Send) {
+    let mut shutdown = std::pin::pin!(shutdown);
+    let mut reconciler = None;
+    loop {
+        let turn = async {
+            let reconciler = match &mut reconciler {
+                Some(reconciler) => reconciler,
+                none => none.insert(Reconciler::start(parts.clone()).await?),
+            };
+            reconciler.turn().await
+        };
+        let pause = tokio::select! {
+            done = turn => match done {
+                Ok(pass) if pass.more => Duration::ZERO,
+                Ok(_) => INTERVAL,
+                Err(PassError::Fenced { .. }) => {
+                    tracing::warn!("another controller reconciles this site now; this one only serves");
+                    return;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "reconciling failed and is tried again");
+                    reconciler = None;
+                    RETRY_AFTER
+                }
+            },
+            () = &mut shutdown => return,
+        };
+        if pause.is_zero() {
+            continue;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = bell.rung() => {}
+            () = &mut shutdown => return,
+        }
+    }
+}
