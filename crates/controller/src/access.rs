@@ -57,6 +57,15 @@ actions! {
     TokenRead = "token.read";
     TokenRevoke = "token.revoke";
     StatusRead = "status.read";
+    SiteUpdate = "site.update";
+    SiteRead = "site.read";
+    MachineRead = "machine.read";
+    MachineUpdate = "machine.update";
+    MachineEnrol = "machine.enrol";
+    OrderRead = "order.read";
+    OrderUpdate = "order.update";
+    TaskRead = "task.read";
+    TaskUpdate = "task.update";
 }
 
 /// Who asks.

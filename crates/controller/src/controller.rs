@@ -47,6 +47,8 @@ pub struct ControllerParts {
     pub ready: Arc<dyn Fn() -> Readiness + Send + Sync>,
     /// The text of `/metrics`.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Rung when something was changed that the reconcilers act on.
+    pub bell: crate::reconcile::Bell,
 }
 
 /// The control API of one process. Cheap to clone.
@@ -109,6 +111,10 @@ impl Controller {
     /// Waits for the right to change something.
     pub(crate) async fn turn(&self) -> Turn<'_> {
         Turn { controller: self, published: self.0.published.lock().await }
+    }
+
+    pub(crate) fn bell(&self) -> &crate::reconcile::Bell {
+        &self.0.parts.bell
     }
 
     pub(crate) fn now(&self) -> UnixMillis {

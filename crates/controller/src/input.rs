@@ -18,6 +18,8 @@ use types::{Code, MicroEur};
 pub const BODY_BYTES_MAX: usize = 1 << 20;
 /// The longest name, in characters.
 pub const NAME_CHARS_MAX: usize = 64;
+/// The longest reason that a person gives, in characters: shown with each machine, kept for ever.
+pub const WORDS_CHARS_MAX: usize = 512;
 /// The longest engine URL, in bytes: what proxies and logs take without cutting.
 pub const URL_BYTES_MAX: usize = 2_048;
 /// How many rows a list returns when `limit` is left out.
@@ -95,6 +97,15 @@ pub fn name(field: &str, text: &str) -> Result<(), Problem> {
     Err(Problem::invalid(format!(
         "{field}: give 1 to {NAME_CHARS_MAX} printable characters, without spaces at the ends."
     )))
+}
+
+/// Accepts a reason, a reading, a file's name: 1 to 512 printable characters.
+pub fn words(field: &str, text: &str) -> Result<(), Problem> {
+    let length = text.chars().count();
+    if (1..=WORDS_CHARS_MAX).contains(&length) && !text.chars().any(char::is_control) && !text.trim().is_empty() {
+        return Ok(());
+    }
+    Err(Problem::invalid(format!("{field}: give 1 to {WORDS_CHARS_MAX} printable characters.")))
 }
 
 /// Accepts an amount that is not below zero.

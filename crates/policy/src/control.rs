@@ -117,6 +117,15 @@ words! {
     TokenRead = "token.read";
     TokenRevoke = "token.revoke";
     StatusRead = "status.read";
+    SiteUpdate = "site.update";
+    SiteRead = "site.read";
+    MachineRead = "machine.read";
+    MachineUpdate = "machine.update";
+    MachineEnrol = "machine.enrol";
+    OrderRead = "order.read";
+    OrderUpdate = "order.update";
+    TaskRead = "task.read";
+    TaskUpdate = "task.update";
 }
 
 /// Whether a token of a role belongs to a tenant.

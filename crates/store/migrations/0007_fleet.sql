@@ -4,10 +4,11 @@
 -- fleet_events and incidents number their rows.
 INSERT INTO counters (name, value) VALUES ('fleet_epoch', 0), ('fleet_events', 0), ('incidents', 0);
 
--- Every site file that was applied; the newest is the site.
+-- Every site file that was applied, with the serial numbers that it names; the newest is the site.
 CREATE TABLE site_models (
     version BIGINT PRIMARY KEY,
     text TEXT NOT NULL,
+    serials TEXT,
     digest TEXT NOT NULL,
     applied_at BIGINT NOT NULL
 );

@@ -9,12 +9,15 @@ mod endpoints;
 mod engines;
 mod explain;
 mod keys;
+mod machines;
+mod orders;
 mod owners;
 mod prices;
 mod projects;
 mod public;
 mod receipts;
 mod rules;
+mod site;
 mod status;
 mod tenants;
 mod tokens;
@@ -55,7 +58,8 @@ fn created<T>(body: T) -> Created<T> {
 #[openapi(
     info(
         title = "Hoheit control API",
-        description = "Tenants, projects, keys, engines, policy, prices, budgets, receipts and audit of one site. \
+        description = "Tenants, projects, keys, engines, policy, prices, budgets, receipts and audit of one site; its machines, \
+            orders and tasks. \
             Money is in whole micro-euro, times in milliseconds since 1970-01-01T00:00:00Z. \
             Errors are problem+json (RFC 9457) with a stable `code`.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
@@ -106,6 +110,15 @@ fn described() -> OpenApiRouter<Controller> {
         .routes(routes!(audit::list))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
+        .routes(routes!(site::get, site::apply))
+        .routes(routes!(machines::list))
+        .routes(routes!(machines::get, machines::update))
+        .routes(routes!(machines::bmcs))
+        .routes(routes!(machines::events))
+        .routes(routes!(orders::list))
+        .routes(routes!(orders::get, orders::update))
+        .routes(routes!(orders::tasks))
+        .routes(routes!(orders::work))
         .routes(routes!(status::status))
         .routes(routes!(public::description))
         .routes(routes!(public::healthz))

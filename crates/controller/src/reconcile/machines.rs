@@ -232,7 +232,7 @@ impl Reconciler {
     async fn read_cables(&mut self) -> Result<(), PassError> {
         let Some(model) = self.parts.store.site_model().await? else { return Ok(()) };
         if model.version != self.cables.version {
-            self.cables = Cables { version: model.version, by_slot: super::orders::cables(&model.text) };
+            self.cables = Cables { version: model.version, by_slot: super::orders::cables(&model) };
         }
         Ok(())
     }
@@ -242,7 +242,7 @@ impl Reconciler {
         let step = lifecycle::step(spec, before, &due.observed, rules, now);
         let machine = step.next;
         let mut decided = Decided {
-            wake_at: UnixMillis(now.0 + wait(&machine, &step.actions)),
+            wake_at: UnixMillis(now.0 + wait(before, &machine, &step.actions)),
             wants: Vec::new(),
             events_taken: step.events_taken,
             order: None,
@@ -316,7 +316,11 @@ fn changed(decided: &Decided) -> bool {
 }
 
 /// How long a machine may be left alone.
-fn wait(machine: &Machine, actions: &[Action]) -> i64 {
+fn wait(before: &Machine, machine: &Machine, actions: &[Action]) -> i64 {
+    // What it enters is decided on at once.
+    if (before.entry, before.attempt) != (machine.entry, machine.attempt) {
+        return 0;
+    }
     if actions.contains(&Action::Certify) {
         return SEALED_SOON;
     }

@@ -8,7 +8,7 @@ use super::machines::{PassError, Reconciler, Stage};
 use fleet::observed::Custody;
 use fleet::order::{self, Assignee, Cable, Event, Order, OrderKind, OrderState, Refusal, RobotFit, TaskState, Verb};
 use std::collections::{BTreeMap, BTreeSet};
-use store::{FleetEvent, Observation, OrderRow, Store, StoreError};
+use store::{FleetEvent, Observation, OrderRow, SiteModel, Store, StoreError};
 use types::audit::AuditEntry;
 use types::{MachineId, OrderId, TaskId, UnixMillis};
 
@@ -39,7 +39,10 @@ pub struct Said {
 pub enum Word {
     Started,
     Done(Vec<order::Evidence>),
-    Failed { why: String, retriable: bool },
+    Failed {
+        why: String,
+        retriable: bool,
+    },
     /// It cannot go on: gone, stopped, in people's hands.
     Lost(String),
 }
@@ -59,8 +62,11 @@ impl Robots for NoRobots {
 }
 
 /// The cable plan of a site file, by slot. A file that was applied can be read.
-pub(super) fn cables(_text: &str) -> BTreeMap<String, Vec<Cable>> {
-    BTreeMap::new()
+pub(super) fn cables(model: &SiteModel) -> BTreeMap<String, Vec<Cable>> {
+    let Some(site) = fleet::site::read(&model.text, model.serials.as_deref()).site else { return BTreeMap::new() };
+    let cable = |it: fleet::site::Cable| Cable { id: it.id, port_a: it.port_a, port_b: it.port_b };
+    let planned = site.machines().into_iter();
+    planned.map(|it| (it.spec.slot, it.cables.into_iter().map(cable).collect())).collect()
 }
 
 /// Why something was not done to a task.

@@ -6,5 +6,6 @@ mod coverage;
 mod input;
 mod lifecycle;
 mod openapi;
+mod reconcile;
 mod sealing;
 mod site;

@@ -100,6 +100,7 @@ impl Site {
             random: Arc::new(|bytes| getrandom::fill(bytes).unwrap()),
             ready: Arc::new(|| Readiness::Ready),
             metrics: Arc::new(|| "# EOF\n".to_owned()),
+            bell: Default::default(),
         });
         let inc = IncarnationId(1);
         store.incarnation_begin("gateway-1", inc, UnixMillis(START)).await.unwrap();

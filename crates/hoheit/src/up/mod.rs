@@ -223,6 +223,7 @@ fn controller(
         random: Arc::new(move |bytes| random.random(bytes)),
         ready: Arc::new(move || readiness(&watching)),
         metrics: metrics::text(gateway, &sealer.progress),
+        bell: Default::default(),
     })
 }
 

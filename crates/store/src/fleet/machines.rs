@@ -87,17 +87,17 @@ impl Store {
         Ok(epoch)
     }
 
-    /// Makes a site file the site, with its machines; all of it or nothing.
+    /// Makes a site file (and the serial numbers that it names) the site, with its machines; all of it or nothing.
     pub async fn site_apply(
         &self,
-        text: &str,
+        file: (&str, Option<&str>),
         digest: &str,
         at: UnixMillis,
         change: &SiteChange,
         entry: &AuditEntry,
     ) -> Result<u64, StoreError> {
         let mut session = self.change().await?;
-        let version = super::site_models::insert(&mut session, text, digest, at).await?;
+        let version = super::site_models::insert(&mut session, file, digest, at).await?;
         for (spec, machine) in &change.add {
             let mut values = values![machine.id, &spec.slot, &spec.unit];
             let mut state = decided(machine)?;

@@ -78,7 +78,10 @@ async fn site(bed: &Bed) -> Store {
     let store = bed.open().await;
     let add = [1, 2].map(|n| (spec(n), Machine::planned(MachineId(n), NOW))).to_vec();
     let change = SiteChange { add, change: Vec::new() };
-    assert_eq!(store.site_apply("text", "sha256:00", NOW, &change, &entry("site.apply")).await.unwrap(), 1);
+    assert_eq!(
+        store.site_apply(("text", Some("serials")), "sha256:00", NOW, &change, &entry("site.apply")).await.unwrap(),
+        1
+    );
     store
 }
 
@@ -240,13 +243,13 @@ pub async fn a_site_file_is_applied_whole_or_not_at_all(bed: &Bed) {
         change: vec![(MachineId(1), row.version + 1, changed.clone())],
     };
     for refused in [twice, stale] {
-        let apply = store.site_apply("other", "sha256:01", NOW, &refused, &entry("site.apply")).await;
+        let apply = store.site_apply(("other", None), "sha256:01", NOW, &refused, &entry("site.apply")).await;
         assert!(matches!(apply, Err(StoreError::Conflict { .. })), "{apply:?}");
         assert_eq!(store.site_model().await.unwrap().unwrap().text, "text");
         assert_eq!(store.machine(MachineId(3)).await.unwrap(), None);
     }
     let good = SiteChange { add: Vec::new(), change: vec![(MachineId(1), row.version, changed.clone())] };
-    assert_eq!(store.site_apply("other", "sha256:01", NOW, &good, &entry("site.apply")).await.unwrap(), 2);
+    assert_eq!(store.site_apply(("other", None), "sha256:01", NOW, &good, &entry("site.apply")).await.unwrap(), 2);
     assert_eq!(store.machine_at(&changed.slot).await.unwrap().unwrap().spec, changed);
     let counts = store.machine_counts().await.unwrap();
     assert_eq!(

@@ -1,0 +1,379 @@
+//! The reconcilers over a real store and a world that is pretended: what they do, and that they may crash anywhere.
+
+use crate::site::{START, Site};
+use controller::reconcile::orders::{NoRobots, apply};
+use controller::reconcile::{PassError, Reconciler, ReconcilerParts, Stage, Wants};
+use controller::seal::{recover, seal_once};
+use fleet::action::Action;
+use fleet::lifecycle::Rules;
+use fleet::machine::{Lifecycle, Machine, MachineKind, Scheduling, Spec};
+use fleet::observed::*;
+use fleet::order::{Assignee, Event as OrderEvent, Evidence, OrderState, TaskState, Verb};
+use ledger::key::SigningKey;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use store::{Observation, SiteChange};
+use types::audit::AuditEntry;
+use types::{AuditId, MachineId, UnixMillis};
+
+fn serial(machine: MachineId) -> String {
+    format!("S{}", machine.0)
+}
+
+fn spec(n: u128) -> Spec {
+    Spec {
+        generation: 1,
+        kind: MachineKind::DgxB200,
+        slot: format!("h1/r01/k{n:02}/u01"),
+        unit: "su01".to_owned(),
+        domains: vec!["leaf-1".to_owned(), "ups-a".to_owned()],
+        serials: BTreeMap::from([("chassis".to_owned(), serial(MachineId(n)))]),
+        parts: BTreeMap::from([("gpu".to_owned(), 2)]),
+        firmware: BTreeMap::from([("bmc".to_owned(), "2".to_owned())]),
+        suite: "short".to_owned(),
+        wanted: true,
+        drain: None,
+    }
+}
+
+fn entry(site: &Site, action: &str) -> AuditEntry {
+    let mut random = [0; 10];
+    getrandom::fill(&mut random).unwrap();
+    let at = UnixMillis(site.clock.load(Ordering::Relaxed));
+    AuditEntry {
+        id: AuditId::from_parts(at, random),
+        at,
+        actor: "operator".to_owned(),
+        action: action.to_owned(),
+        object: "it".to_owned(),
+        tenant: None,
+        detail: "{}".to_owned(),
+    }
+}
+
+/// The world of a site: machines with a BMC, an agent and people, that do what is wanted of them.
+struct World {
+    site: Site,
+    wants: Wants,
+    powered: BTreeMap<MachineId, bool>,
+    firmware: BTreeMap<MachineId, String>,
+    /// To be stored at the end of a round.
+    seen: Vec<(MachineId, UnixMillis, Observation)>,
+}
+
+impl World {
+    async fn start(machines: u128) -> World {
+        let site = Site::start().await;
+        let add = (1..=machines).map(|n| (spec(n), Machine::planned(MachineId(n), UnixMillis(START)))).collect();
+        let change = SiteChange { add, change: Vec::new() };
+        let entry = entry(&site, "site.apply");
+        site.store.site_apply(("", None), "sha256:00", UnixMillis(START), &change, &entry).await.unwrap();
+        recover(&site.sealer()).await.unwrap();
+        World { site, wants: Wants::default(), powered: BTreeMap::new(), firmware: BTreeMap::new(), seen: Vec::new() }
+    }
+
+    fn parts(&self) -> ReconcilerParts {
+        let clock = self.site.clock.clone();
+        ReconcilerParts {
+            store: self.site.store.clone(),
+            site: "test".to_owned(),
+            key: Arc::new(SigningKey::from_seed(&[1; 32]).unwrap()),
+            clock: Arc::new(move || UnixMillis(clock.load(Ordering::Relaxed))),
+            random: Arc::new(|bytes| getrandom::fill(bytes).unwrap()),
+            rules: Rules::default(),
+            drains: Default::default(),
+            orders: Default::default(),
+            wants: self.wants.clone(),
+            robots: Arc::new(NoRobots),
+            fault: None,
+        }
+    }
+
+    fn now(&self) -> UnixMillis {
+        UnixMillis(self.site.clock.fetch_add(1_000, Ordering::Relaxed))
+    }
+
+    /// Everybody does what is asked of them once.
+    async fn act(&mut self) {
+        self.people().await;
+        let machines = self.site.store.machines(None, None, 100).await.unwrap();
+        for row in &machines {
+            let id = row.machine.id;
+            for action in &row.wants {
+                match action {
+                    Action::PowerOn => drop(self.powered.insert(id, true)),
+                    Action::PowerOff => drop(self.powered.insert(id, false)),
+                    Action::UpdateFirmware { .. } => drop(self.firmware.insert(id, "2".to_owned())),
+                    Action::Provision => self.agent(id),
+                    Action::Validate { suite } => {
+                        let (entry, attempt) = (row.machine.entry, row.machine.attempt);
+                        self.validate(id, suite, entry, attempt);
+                    }
+                    Action::ReadInventory => self.bmc(id),
+                    _ => {}
+                }
+            }
+            if row.machine.lifecycle >= Lifecycle::Powered && row.machine.lifecycle < Lifecycle::Drain {
+                self.bmc(id);
+                if row.machine.lifecycle >= Lifecycle::Provisioned {
+                    self.agent(id);
+                }
+            }
+        }
+        self.site.store.observe(&std::mem::take(&mut self.seen)).await.unwrap();
+        while seal_once(&self.site.sealer()).await.unwrap() > 0 {}
+    }
+
+    async fn people(&mut self) {
+        let now = self.now();
+        for row in self.site.store.orders(None, Some("open"), 100).await.unwrap() {
+            let Some(task) = row.order.tasks.iter().find(|task| task.state != TaskState::Done) else { continue };
+            let (id, by) = (task.id, Assignee::Person("tok_a".to_owned()));
+            let show = |kind: &str, value: &str| Evidence {
+                kind: kind.to_owned(),
+                value: value.to_owned(),
+                sha256: Some("ab".repeat(32)),
+                by: "tok_a".to_owned(),
+                at: now,
+            };
+            let evidence = match task.verb {
+                Verb::Scan | Verb::Swap => vec![show("scan", &serial(row.order.machine))],
+                Verb::Photograph => vec![show("photo", "a.jpg")],
+                Verb::Torque => vec![show("torque", "5.0")],
+                _ => Vec::new(),
+            };
+            let event = match task.state {
+                TaskState::Held => {
+                    let by = if task.confirmed_by.is_empty() { "tok_a" } else { "tok_b" };
+                    OrderEvent::Confirm { task: id, by: by.to_owned() }
+                }
+                TaskState::Ready => OrderEvent::Assign { task: id, to: by },
+                TaskState::Assigned => OrderEvent::Start { task: id, by },
+                TaskState::Running => OrderEvent::Done { task: id, by, evidence },
+                state => panic!("{state}"),
+            };
+            let entry = entry(&self.site, "task.update");
+            apply(&self.site.store, &row, &event, Some(&entry), now).await.unwrap();
+        }
+    }
+
+    fn see(&mut self, id: MachineId, what: Observation) {
+        self.seen.push((id, self.now(), what));
+    }
+
+    fn bmc(&mut self, id: MachineId) {
+        let gpu = |n: u8| Part {
+            kind: "gpu".to_owned(),
+            model: "B200".to_owned(),
+            serial: format!("G{}-{n}", id.0),
+            healthy: true,
+        };
+        let inventory = Inventory {
+            serial: serial(id),
+            power: if self.powered.get(&id) == Some(&true) { Power::On } else { Power::Off },
+            parts: BTreeMap::from([("gpu1".to_owned(), gpu(1)), ("gpu2".to_owned(), gpu(2))]),
+            firmware: BTreeMap::from([(
+                "bmc".to_owned(),
+                self.firmware.get(&id).map_or("1", String::as_str).to_owned(),
+            )]),
+            ..Inventory::default()
+        };
+        let at = self.now();
+        self.see(id, Observation::Bmc(BmcSeen { at, silent_since: None, inventory }));
+    }
+
+    fn agent(&mut self, id: MachineId) {
+        let gpu = |n| (format!("GPU-{n}"), GpuSeen { index: n, nvlinks_up: 18, ..GpuSeen::default() });
+        let seen = AgentSeen {
+            at: self.now(),
+            serial: serial(id),
+            driver: "580".to_owned(),
+            gpus: BTreeMap::from([gpu(0), gpu(1)]),
+            clock_skew_ms: 0,
+        };
+        self.see(id, Observation::Agent(seen));
+    }
+
+    fn validate(&mut self, id: MachineId, suite: &str, entry: u64, attempt: u32) {
+        let test = TestResult {
+            name: "memory".to_owned(),
+            outcome: TestOutcome::Passed,
+            threshold: ">= 1 GB/s".to_owned(),
+            value: "9 GB/s".to_owned(),
+            millis: 1,
+        };
+        let (begun_at, ended_at) = (self.now(), Some(self.now()));
+        let run = Validation { suite: suite.to_owned(), entry, attempt, begun_at, ended_at, tests: vec![test] };
+        self.see(id, Observation::Validation(run));
+    }
+
+    async fn lifecycles(&self) -> Vec<Lifecycle> {
+        self.site.store.machines(None, None, 100).await.unwrap().iter().map(|row| row.machine.lifecycle).collect()
+    }
+
+    /// What must hold at every moment, whatever crashed.
+    async fn check(&self, seen: &mut BTreeMap<MachineId, (u64, Lifecycle)>) {
+        let store = &self.site.store;
+        for row in store.machines(None, None, 100).await.unwrap() {
+            let (id, machine) = (row.machine.id, &row.machine);
+            if let Some((entry, before)) = seen.insert(id, (machine.entry, machine.lifecycle)) {
+                assert!(machine.entry == entry && machine.lifecycle == before || machine.entry > entry, "{id}");
+                assert!(
+                    machine.entry > entry + 1
+                        || machine.lifecycle == before
+                        || fleet::lifecycle::legal(before, machine.lifecycle),
+                    "{id}: {before} -> {}",
+                    machine.lifecycle
+                );
+            }
+            let orders = store.orders_of(id).await.unwrap();
+            let open = orders.iter().filter(|row| row.order.state == OrderState::Open).count();
+            assert!(open <= 1, "{id} has {open} open orders");
+            let certificates = store.acceptances_of(id).await.unwrap();
+            if machine.scheduling == Scheduling::Open {
+                let holds = certificates.iter().find(|one| Some(one.id) == machine.certificate).unwrap();
+                assert!(holds.sealed && machine.lifecycle == Lifecycle::Accepted, "{id}");
+            }
+        }
+    }
+}
+
+async fn until(world: &mut World, reconciler: &mut Reconciler, done: Lifecycle) {
+    let mut seen = BTreeMap::new();
+    for _ in 0..300 {
+        while reconciler.turn().await.unwrap().more {}
+        world.check(&mut seen).await;
+        if world.lifecycles().await.iter().all(|state| *state == done) {
+            return;
+        }
+        world.act().await;
+    }
+    panic!("{:?}", world.site.store.machines(None, None, 100).await.unwrap());
+}
+
+#[tokio::test]
+async fn from_the_pallet_to_capacity_with_a_certificate_in_the_log() {
+    let mut world = World::start(3).await;
+    let mut reconciler = Reconciler::start(world.parts()).await.unwrap();
+    until(&mut world, &mut reconciler, Lifecycle::Accepted).await;
+    let store = world.site.store.clone();
+    for row in store.machines(None, None, 100).await.unwrap() {
+        assert_eq!((row.machine.scheduling, &row.machine.hold), (Scheduling::Open, &None), "{row:?}");
+        let certificates = store.acceptances_of(row.machine.id).await.unwrap();
+        assert_eq!(certificates.len(), 1);
+        let key = SigningKey::from_seed(&[1; 32]).unwrap();
+        let jwt = ledger::acceptance::jwt(&certificates[0].signing_input, &key);
+        let claims = ledger::acceptance::verify(&jwt, &ledger::jwks::Jwks::of(&[key.public()])).unwrap().claims;
+        assert_eq!(claims.serials["chassis"], serial(row.machine.id));
+        assert_eq!(
+            (claims.serials["gpu2"].as_str(), claims.firmware["bmc"].as_str()),
+            (&*format!("G{}-2", row.machine.id.0), "2")
+        );
+        assert_eq!((claims.tests[0].threshold.as_str(), claims.tests[0].value.as_str()), (">= 1 GB/s", "9 GB/s"));
+        assert_eq!(claims.custody.unwrap().photo, Some("ab".repeat(32)));
+        let lift = claims.work.iter().find(|work| work.task == "lift").unwrap();
+        assert_eq!((lift.confirmed_by.len(), lift.by.as_deref()), (2, Some("person:tok_a")));
+        // Its proof holds under the published checkpoint.
+        let proof = world.site.tiles.proof(certificates[0].ord).unwrap().unwrap();
+        let leaf = ledger::acceptance::leaf(&certificates[0].signing_input);
+        let proof = ledger::proof::TlogProof::parse(&proof).unwrap();
+        proof.verify(&leaf, world.site.signer.vkey(), &ledger::proof::Policy::none()).unwrap();
+    }
+    // Drained, repaired and accepted anew, with a second certificate that replaces the first.
+    let row = store.machine(MachineId(2)).await.unwrap().unwrap();
+    let path = format!("/api/v1/machines/{}", row.machine.id);
+    let deed = |what: &str| serde_json::json!({ "do": what, "reason": "a look at its fans" });
+    world.site.ask(&world.site.admin, "POST", &path, Some(deed("drain"))).await.expect(200);
+    for _ in 0..30 {
+        while reconciler.turn().await.unwrap().more {}
+        world.act().await;
+    }
+    let row = store.machine(MachineId(2)).await.unwrap().unwrap();
+    assert_eq!((row.machine.lifecycle, row.machine.certificate), (Lifecycle::Repair, None));
+    world.site.ask(&world.site.admin, "POST", &path, Some(deed("undrain"))).await.expect(200);
+    until(&mut world, &mut reconciler, Lifecycle::Accepted).await;
+    let certificates = store.acceptances_of(MachineId(2)).await.unwrap();
+    let claims = ledger::acceptance::claims_of(&certificates[1].signing_input).unwrap();
+    assert_eq!((certificates.len(), claims.supersedes), (2, Some(certificates[0].id)));
+    let shown = world.site.get(&path).await.expect(200);
+    let holds: Vec<_> = shown["certificates"].as_array().unwrap().iter().map(|one| one["holds"].as_bool()).collect();
+    assert_eq!(holds, [Some(false), Some(true)]);
+}
+
+/// A crash after each stage of each turn: every time the next start goes on, and in the end all is as without a crash.
+#[tokio::test]
+async fn a_crash_after_any_stage_repeats_nothing_and_forgets_nothing() {
+    let mut world = World::start(2).await;
+    let crashes = AtomicUsize::new(0);
+    let mut seen = BTreeMap::new();
+    for turn in 0.. {
+        assert!(turn < 2_000, "{:?}", world.lifecycles().await);
+        // Break off at the first, second, third … stage in turn, then go through once without.
+        let (at, count) = (turn % 7, Arc::new(AtomicUsize::new(0)));
+        let fault = move |_: Stage| match count.fetch_add(1, Ordering::Relaxed) == at {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        };
+        let parts = ReconcilerParts { fault: Some(Arc::new(fault)), ..world.parts() };
+        match Reconciler::start(parts).await.unwrap().turn().await {
+            Ok(_) => {}
+            Err(PassError::BrokenOff) => drop(crashes.fetch_add(1, Ordering::Relaxed)),
+            Err(error) => panic!("{error}"),
+        }
+        world.check(&mut seen).await;
+        if world.lifecycles().await.iter().all(|state| *state == Lifecycle::Accepted) {
+            break;
+        }
+        if at == 6 {
+            world.act().await;
+        }
+    }
+    assert!(crashes.load(Ordering::Relaxed) > 50);
+    for machine in [1, 2].map(MachineId) {
+        let orders = world.site.store.orders_of(machine).await.unwrap();
+        let kinds: Vec<&str> = orders.iter().map(|row| row.order.kind.as_str()).collect();
+        assert_eq!(kinds, ["receive", "install"], "{machine}");
+        assert!(orders.iter().all(|row| row.order.state == OrderState::Done));
+        assert_eq!(world.site.store.acceptances_of(machine).await.unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_second_controller_fences_the_first() {
+    let world = World::start(1).await;
+    let mut first = Reconciler::start(world.parts()).await.unwrap();
+    let mut second = Reconciler::start(world.parts()).await.unwrap();
+    assert!(matches!(first.turn().await, Err(PassError::Fenced { .. })));
+    assert_eq!(second.turn().await.unwrap().machines, 1);
+}
+
+/// A switch that 200 machines report at once: no more drain than the limit, the others say why, one page is told.
+#[tokio::test]
+async fn a_switch_that_many_report_drains_no_more_than_the_limit() {
+    let mut world = World::start(12).await;
+    let mut reconciler = Reconciler::start(world.parts()).await.unwrap();
+    until(&mut world, &mut reconciler, Lifecycle::Accepted).await;
+    // One link that goes down is tolerated; the second within minutes is not.
+    let down = |port: &str| {
+        let at = world.now();
+        Event { at, what: EventKind::LinkDown { domain: "leaf-1".to_owned(), port: port.to_owned() } }
+    };
+    let down = [down("hca1"), down("hca1")];
+    let events: Vec<_> = (1..=12).flat_map(|n| down.clone().map(|event| (MachineId(n), event))).collect();
+    world.site.store.incidents(&events).await.unwrap();
+    for _ in 0..4 {
+        while reconciler.turn().await.unwrap().more {}
+        world.site.clock.fetch_add(31_000, Ordering::Relaxed);
+    }
+    let rows = world.site.store.machines(None, None, 100).await.unwrap();
+    let drained = rows.iter().filter(|row| row.machine.lifecycle != Lifecycle::Accepted).count();
+    assert_eq!(drained, fleet::drains::DOMAIN_PER_HOUR_MAX);
+    for row in rows.iter().filter(|row| row.machine.lifecycle == Lifecycle::Accepted) {
+        assert!(row.machine.reason.contains("not drained: leaf-1"), "{}", row.machine.reason);
+    }
+    let pages = world.site.store.fleet_events(0, 100_000).await.unwrap();
+    let pages: Vec<_> = pages.iter().filter(|event| event.kind == "page").collect();
+    assert_eq!(pages.len(), 1, "{pages:?}");
+}
