@@ -4,7 +4,7 @@
 //! Each row first shows that the operator succeeds, or a refusal would prove nothing; and that a change writes exactly
 //! one audit entry, a look and a refusal none.
 
-use crate::site::{FORBID, Reply, Site, engine, text};
+use crate::site::{FORBID, Reply, SITE_FILE, Site, engine, text};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -19,6 +19,13 @@ enum Thing {
     Receipt,
     Engine,
     Endpoint,
+    Machine,
+    /// A machine that is held.
+    Held,
+    Order,
+    Task,
+    /// Only that a site file is applied.
+    Applied,
     None,
 }
 
@@ -100,6 +107,26 @@ fn rows() -> Vec<Row> {
         get("/api/v1/tokens", None, Partner),
         row("POST", "/api/v1/tokens", Tenant, Auditor, 201, json!({ "name": "t", "role": "auditor", "tenant": "ID" })),
         row("POST", "/api/v1/tokens/{id}/revoke", Token, Auditor, 200, none),
+        get("/api/v1/site", Applied, Partner),
+        row("PUT", "/api/v1/site", None, Installer, 200, json!({ "text": SITE_FILE })),
+        get("/api/v1/machines", None, Partner),
+        get("/api/v1/machines/{id}", Machine, Partner),
+        row("POST", "/api/v1/machines/{id}", Held, Installer, 200, json!({ "do": "drain", "reason": "fans" })),
+        row(
+            "PUT",
+            "/api/v1/bmcs",
+            Machine,
+            Installer,
+            200,
+            json!({ "bmcs": [
+            { "machine": "ID", "url": "https://10.0.0.1", "username": "u", "password": "p" }] }),
+        ),
+        get("/api/v1/fleet/events", None, Partner),
+        get("/api/v1/orders", None, Partner),
+        get("/api/v1/orders/{id}", Order, Partner),
+        row("POST", "/api/v1/orders/{id}", Order, Auditor, 200, json!({ "do": "cancel", "reason": "it never came" })),
+        get("/api/v1/tasks", None, Partner),
+        row("POST", "/api/v1/tasks/{id}", Task, Auditor, 200, json!({ "do": "take" })),
         get("/api/v1/status", None, Nobody),
     ]
 }
@@ -125,6 +152,13 @@ async fn make(site: &Site, thing: Thing, tenant: &str) -> String {
             site.receipt(tenant, &project, &key, 5).await.to_string()
         }
         Engine => site.engine().await,
+        Machine | Held => site.machine().await.to_string(),
+        Order => site.order().await.0.to_string(),
+        Task => site.order().await.1.to_string(),
+        Applied => {
+            site.machine().await;
+            String::new()
+        }
         Endpoint => {
             let engine = site.engine().await;
             text(&site.get(&format!("/api/v1/engines/{engine}")).await.expect(200), "endpoint")
@@ -143,7 +177,10 @@ fn unknown(thing: Thing) -> String {
         Receipt => "rcp",
         Engine => "eng",
         Endpoint => "end",
-        None => return String::new(),
+        Machine | Held => "mach",
+        Order => "ord",
+        Task => "tsk",
+        Applied | None => return String::new(),
     };
     format!("{prefix}_7zzzzzzzzzzzzzzzzzzzzzzzzz")
 }
@@ -151,6 +188,10 @@ fn unknown(thing: Thing) -> String {
 impl Row {
     fn name(&self) -> String {
         format!("{} {}{}", self.method, self.path, self.query)
+    }
+
+    fn is_fleet(&self) -> bool {
+        matches!(self.thing, Machine | Held | Order | Task | Applied) || self.path == "/api/v1/site"
     }
 
     fn is_change(&self) -> bool {
@@ -223,7 +264,9 @@ async fn the_operator_may_and_every_change_is_one_audit_entry() {
             assert_eq!(entry["actor"], "operator", "{}", row.name());
             assert!(entry["action"].as_str().unwrap().contains('.'), "{}", row.name());
             let published = world.site.published.lock().unwrap().len() > publications;
-            assert_eq!(published, !row.path.contains("tokens"), "{}: publication", row.name());
+            // Tokens and machines are in no snapshot.
+            let shown = !row.path.contains("tokens") && !row.is_fleet();
+            assert_eq!(published, shown, "{}: publication", row.name());
         }
     }
 }
@@ -296,7 +339,7 @@ async fn too_small_a_role_is_403_before_anything_is_read() {
 async fn a_foreign_id_answers_byte_for_byte_as_an_unknown_one() {
     let mut compared = 0;
     for row in rows() {
-        if matches!(row.thing, None | Engine | Endpoint) {
+        if matches!(row.thing, None | Engine | Endpoint) || row.is_fleet() {
             continue;
         }
         let world = World::start().await;
@@ -343,6 +386,22 @@ async fn lists_hold_only_the_callers_own() {
     let list = site.ask(&world.auditor, "GET", "/api/v1/engines", Option::None).await.expect(200);
     assert_eq!(list["data"], json!([]));
     site.ask(&world.auditor, "GET", &format!("/api/v1/engines/{engine}"), Option::None).await.expect(404);
+    // Nor of its machines and what is done to them.
+    let ((order, _), machine) = (site.order().await, site.machine().await);
+    for list in ["machines", "orders", "tasks", "fleet/events"] {
+        let path = format!("/api/v1/{list}");
+        let seen = site.ask(&world.auditor, "GET", &path, Option::None).await.expect(200);
+        assert_eq!(seen["data"], json!([]), "{list}");
+        assert_ne!(site.get(&path).await.expect(200)["data"], json!([]), "{list}: the operator sees it");
+    }
+    for path in [format!("machines/{machine}"), format!("orders/{order}"), "site".to_owned()] {
+        let path = format!("/api/v1/{path}");
+        let theirs = site.ask(&world.auditor, "GET", &path, Option::None).await;
+        site.get(&path).await.expect(200);
+        let nobodys =
+            site.ask(&world.auditor, "GET", "/api/v1/machines/mach_7zzzzzzzzzzzzzzzzzzzzzzzzz", Option::None).await;
+        assert_eq!(theirs, nobodys, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -37,6 +37,9 @@ pub struct Site {
     shipped: AtomicU64,
 }
 
+/// Two machines in one rack.
+pub const SITE_FILE: &str = include_str!("../../../../sites/small/site.toml");
+
 /// An answer, whole.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reply {
@@ -66,6 +69,36 @@ pub fn log_signer() -> LogSigner {
 }
 
 impl Site {
+    /// Applies the small site; answers one of its machines.
+    pub async fn machine(&self) -> MachineId {
+        let _applied =
+            self.ask(&self.admin, "PUT", "/api/v1/site", Some(json!({ "text": SITE_FILE }))).await.expect(200);
+        self.store.machines(None, None, 1).await.unwrap()[0].machine.id
+    }
+
+    /// The order of that machine's receipt, and its first task.
+    pub async fn order(&self) -> (OrderId, TaskId) {
+        use controller::reconcile::{Reconciler, ReconcilerParts, Wants, orders::NoRobots};
+        self.machine().await;
+        let clock = self.clock.clone();
+        let parts = ReconcilerParts {
+            store: self.store.clone(),
+            site: "test".to_owned(),
+            key: Arc::new(SigningKey::from_seed(&[1; 32]).unwrap()),
+            clock: Arc::new(move || UnixMillis(clock.load(Ordering::Relaxed))),
+            random: Arc::new(|bytes| getrandom::fill(bytes).unwrap()),
+            rules: Default::default(),
+            drains: Default::default(),
+            orders: Default::default(),
+            wants: Wants::default(),
+            robots: Arc::new(NoRobots),
+            fault: None,
+        };
+        Reconciler::start(parts).await.unwrap().turn().await.unwrap();
+        let order = self.store.orders(None, None, 1).await.unwrap().remove(0).order;
+        (order.id, order.tasks[0].id)
+    }
+
     pub async fn start() -> Site {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&format!("sqlite://{}", dir.path().join("hoheit.db").display())).await.unwrap();
