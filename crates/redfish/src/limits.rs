@@ -18,8 +18,8 @@ pub const LANES: usize = 2;
 /// Bytes of one answer's body. Biggest of the capture 0.4 MB, all 45 chassis expanded into one answer 0.1 MB; ten times that.
 pub const BODY_BYTES_MAX: usize = 4 << 20;
 
-/// Bytes of an answer's head; hyper reads into a buffer of this size and no more.
-pub const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Bytes of an answer's head. Real ones have less than one kilobyte.
+pub const HEAD_BYTES_MAX: usize = 32 << 10;
 
 /// Bytes of all bodies of one reading: 220 resources of 3 kB are 0.7 MB; what is above 64 MiB is no inventory.
 pub const READING_BYTES_MAX: u64 = 64 << 20;

@@ -184,7 +184,7 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let mut builder = http1::Builder::new();
-    builder.max_buf_size(HEAD_BYTES_MAX);
+    builder.max_header_size(HEAD_BYTES_MAX).max_buf_size(2 * HEAD_BYTES_MAX);
     let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(|error| lost(&error))?;
     // Its error also reaches whoever waits for the answer.
     let driver = tokio::spawn(async move { drop(connection.await) }).abort_handle();
