@@ -32,6 +32,8 @@ fn the_contract_for_scripts_parses() {
          --retention none --json",
         "hoheit engine add http://127.0.0.1:1 --model m --country DE --operator o --provider p --jurisdiction DE \
          --slots 64 --json",
+        "hoheit site check FILE --json",
+        "hoheit site plan FILE --hall h1 --json",
         "hoheit twin overload --json",
         &format!("hoheit receipt get {RCP} --out FILE"),
         &format!("hoheit receipt get {RCP} --out FILE --wait"),

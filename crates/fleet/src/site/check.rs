@@ -306,7 +306,7 @@ fn site_power(site: &Site, problems: &mut Problems) {
             Some(format!("{count} {} x {}", kind.kind, kw(kind.max_w)))
         })
         .collect();
-    let switches: u64 = site.switches.iter().map(|switch| switch.power_w).sum();
+    let switches = site.switches.iter().fold(0u64, |sum, switch| sum.saturating_add(switch.power_w));
     sum.push(format!("{} switches {}", site.switches.len(), kw(switches)));
     let what = format!(
         "by nameplate the site draws {} = {}, and the grid gives {}: {} too much; typically it draws {}",
@@ -316,5 +316,5 @@ fn site_power(site: &Site, problems: &mut Problems) {
         kw(totals.max_w - power),
         kw(totals.typical_w)
     );
-    problems.warning(Place::START, "site_power", what, "cap machines, or have placement keep within power_w");
+    problems.warning(site.power_at, "site_power", what, "cap machines, or have placement keep within power_w");
 }

@@ -3,7 +3,7 @@
 
 use super::problem::{Lines, Place, Problems};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Visitor};
 use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
@@ -42,17 +42,15 @@ pub(super) struct Document {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Head {
     pub name: Text,
     /// What the grid gives, in sum.
-    pub power_w: Option<u64>,
+    pub power_w: Option<Spanned<u64>>,
     /// A CSV with `slot,part,serial`, beside this file.
     pub serials: Option<Text>,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Halls {
     pub names: Text,
     pub power_w: Option<u64>,
@@ -60,7 +58,6 @@ pub(super) struct Halls {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct RackKind {
     pub name: Text,
     pub height_u: u32,
@@ -74,7 +71,6 @@ pub(super) struct RackKind {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Feeds {
     pub names: Text,
     pub power_w: u64,
@@ -82,7 +78,6 @@ pub(super) struct Feeds {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Coolers {
     pub names: Text,
     pub hall: Text,
@@ -101,7 +96,6 @@ pub(super) struct Sides {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Rows {
     pub hall: Text,
     pub rows: Text,
@@ -111,7 +105,6 @@ pub(super) struct Rows {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Racks {
     pub racks: Text,
     pub rack_kind: Option<Text>,
@@ -122,7 +115,6 @@ pub(super) struct Racks {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Kind {
     pub name: Text,
     pub height_u: u32,
@@ -143,7 +135,6 @@ pub(super) struct Kind {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Units {
     pub names: Text,
     /// Shared out evenly among the names, in order.
@@ -156,7 +147,6 @@ pub(super) struct Units {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Machines {
     pub slots: Text,
     pub kind: Option<Text>,
@@ -174,7 +164,6 @@ pub(super) struct Machines {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Switches {
     pub names: Text,
     pub role: super::Role,
@@ -189,7 +178,6 @@ pub(super) struct Switches {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Uplinks {
     /// Variables for `from` and `to`: one round each.
     #[serde(default)]
@@ -201,7 +189,6 @@ pub(super) struct Uplinks {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Cabling {
     pub kind: Text,
     pub ports: Text,
@@ -210,7 +197,6 @@ pub(super) struct Cabling {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Cable {
     pub machine: Text,
     pub port: Text,
@@ -219,7 +205,6 @@ pub(super) struct Cable {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Zones {
     pub name: Text,
     pub racks: Text,
@@ -292,6 +277,13 @@ impl Section<'_, '_> {
 
     fn table<T: DeserializeOwned>(&mut self, value: Spanned<DeValue<'_>>) -> Option<At<T>> {
         let at = self.lines.place(&value.span());
+        let fields = fields_of::<T>();
+        let keys = value.get_ref().as_table().into_iter().flat_map(|table| table.keys());
+        for key in keys.filter(|key| !fields.contains(&key.get_ref().as_ref())) {
+            let what = format!("[[{}]] has no field {:?}", self.name, super::pattern::cut(key.get_ref()));
+            let place = self.lines.place(&key.span());
+            self.problems.error(place, "unknown_field", what, format!("one of {}", fields.join(", ")));
+        }
         match T::deserialize(ValueDeserializer::from(value)) {
             Ok(it) => Some(At { at, it }),
             Err(error) => {
@@ -314,4 +306,37 @@ impl Section<'_, '_> {
 
 fn one_line(message: &str) -> String {
     message.trim().replace('\n', ", ")
+}
+
+/// The fields of a table, as serde knows them: so that each unknown one is said, with its own line.
+fn fields_of<T: DeserializeOwned>() -> &'static [&'static str] {
+    let mut fields: &'static [&'static str] = &[];
+    // It always fails: it was asked for the names only.
+    let _ = T::deserialize(Probe(&mut fields));
+    fields
+}
+
+struct Probe<'a>(&'a mut &'static [&'static str]);
+
+impl<'de> serde::Deserializer<'de> for Probe<'_> {
+    type Error = serde::de::value::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+        Err(serde::de::Error::custom("no table"))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, Self::Error> {
+        *self.0 = fields;
+        Err(serde::de::Error::custom("the fields are known now"))
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
 }

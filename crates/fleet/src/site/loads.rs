@@ -127,9 +127,8 @@ impl Site {
     /// In the order of `halls`.
     pub fn cooling_loads(&self) -> Vec<CoolingLoad> {
         let mut loads: BTreeMap<&str, CoolingLoad> = BTreeMap::new();
-        for load in self.rack_loads() {
-            let Some(hall) = self.halls.iter().find(|hall| hall.name == load.hall) else { continue };
-            let sum = loads.entry(hall.name.as_str()).or_default();
+        for (rack, load) in self.racks.iter().zip(self.rack_loads()) {
+            let sum = loads.entry(rack.hall.as_str()).or_default();
             sum.max_w = sum.max_w.saturating_add(load.max_w);
             sum.typical_w = sum.typical_w.saturating_add(load.typical_w);
         }

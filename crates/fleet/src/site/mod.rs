@@ -37,6 +37,8 @@ pub struct Site {
     pub name: String,
     /// What the grid gives, in sum.
     pub power_w: Option<u64>,
+    /// Where that is written.
+    pub power_at: Place,
     pub halls: Vec<Hall>,
     pub feeds: Vec<Feed>,
     pub cooling: Vec<Cooling>,

@@ -96,16 +96,16 @@ impl Site {
             let Some(kind) = self.kinds.get(&machine.kind) else { continue };
             *totals.machines_by_kind.entry(machine.kind.to_string()).or_default() += 1;
             totals.gpus += u64::from(kind.parts.get("gpu").copied().unwrap_or(0));
-            totals.mass_g += kind.mass_g;
-            totals.max_w += kind.max_w;
-            totals.typical_w += kind.typical_w;
+            totals.mass_g = totals.mass_g.saturating_add(kind.mass_g);
+            totals.max_w = totals.max_w.saturating_add(kind.max_w);
+            totals.typical_w = totals.typical_w.saturating_add(kind.typical_w);
         }
         for switch in &self.switches {
             let role = format!("{:?}", switch.role).to_lowercase();
             *totals.switches_by_role.entry(role).or_default() += 1;
-            totals.mass_g += switch.mass_g;
-            totals.max_w += switch.power_w;
-            totals.typical_w += switch.power_w;
+            totals.mass_g = totals.mass_g.saturating_add(switch.mass_g);
+            totals.max_w = totals.max_w.saturating_add(switch.power_w);
+            totals.typical_w = totals.typical_w.saturating_add(switch.power_w);
         }
         totals
     }

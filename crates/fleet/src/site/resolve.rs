@@ -38,6 +38,7 @@ pub(super) fn resolve(document: &Document, serials: Option<&str>, lines: &Lines<
     let site = Site {
         name: String::new(),
         power_w: None,
+        power_at: Place::START,
         halls: Vec::new(),
         feeds: Vec::new(),
         cooling: Vec::new(),
@@ -135,7 +136,10 @@ impl Resolve<'_> {
             }
             return;
         };
-        self.site.power_w = head.it.power_w;
+        if let Some(power) = &head.it.power_w {
+            self.site.power_w = Some(*power.get_ref());
+            self.site.power_at = self.at(power);
+        }
         self.site.name = self.name(&head.it.name, &[]).unwrap_or_default();
     }
 
@@ -154,7 +158,7 @@ impl Resolve<'_> {
         let mut seen = BTreeMap::new();
         for table in &document.halls {
             let at = self.at(&table.it.names);
-            let floor_g_per_m2 = table.it.floor_kg_per_m2.as_ref().map(|kg| self.grams(kg));
+            let floor_g_per_m2 = table.it.floor_kg_per_m2.as_ref().map(|kg| self.grams(kg)).filter(|g| *g > 0);
             for name in self.names(&table.it.names) {
                 if self.once(&mut seen, "hall", &name, at) {
                     self.site.halls.push(Hall { name, power_w: table.it.power_w, floor_g_per_m2, at });

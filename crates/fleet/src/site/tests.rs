@@ -44,3 +44,7 @@ fn munich_has_its_size() {
     assert_eq!(totals.uplink_cables, 8_192 * 2);
     assert_eq!(totals.machine_cables, 1_024 * 9 + 226 * 3);
 }
+
+mod changed;
+mod same;
+mod wrong;

@@ -1,5 +1,6 @@
 //! The command line: one file per noun, each a thin client of the control API. It decides nothing and stores nothing;
-//! what it prints with `--json` is what the API answered. `twin` alone asks nobody.
+//! what it prints with `--json` is what the API answered. `twin`, `site check` and
+//! `site plan` ask nobody.
 
 mod audit;
 mod budget;
@@ -16,6 +17,7 @@ mod price;
 mod project;
 mod receipt;
 mod show;
+mod site;
 mod status;
 mod tenant;
 mod token;
@@ -57,6 +59,8 @@ pub enum Command {
     Chat(chat::Chat),
     /// The state of the site.
     Status(status::Status),
+    /// The site file: halls, racks, power, switches and machines, checked and planned.
+    Site(site::Site),
     /// Studies on a simulated site, in virtual time: replay a trace, overload an engine.
     Twin(twin::Twin),
 }
@@ -86,6 +90,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
             Command::Audit(noun) => noun.run().await,
             Command::Chat(noun) => noun.run().await,
             Command::Status(noun) => noun.run().await,
+            Command::Site(noun) => noun.run().await,
             Command::Twin(noun) => noun.run(),
         }
     })

@@ -11,6 +11,7 @@ mod dribble;
 mod kill;
 mod metrics;
 mod nano;
+mod plan;
 mod script;
 mod sdk;
 mod site;

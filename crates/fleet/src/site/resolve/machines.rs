@@ -66,8 +66,12 @@ impl Resolve<'_> {
             }
         }
         self.doubled_slots();
-        for (unit, (count, at)) in wanted {
-            let has = self.site.machines.iter().filter(|machine| machine.unit == unit).count();
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for machine in &self.site.machines {
+            *counts.entry(machine.unit.as_str()).or_default() += 1;
+        }
+        let has: Vec<usize> = wanted.keys().map(|unit| counts.get(unit.as_str()).copied().unwrap_or(0)).collect();
+        for ((unit, (count, at)), has) in wanted.into_iter().zip(has) {
             if has != count as usize {
                 let what = format!("unit {unit} has {has} machines and must have {count}");
                 self.error(at, "unit_size", what, "correct racks, slots or machines");
