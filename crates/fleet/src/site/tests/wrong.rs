@@ -3,6 +3,8 @@
 use super::{SMALL, good};
 use crate::site::{PROBLEMS_MAX, Problem, SITE_BYTES_MAX, Severity, read};
 
+const DOCS: &str = include_str!("../../../../../docs/site.md");
+
 /// Replaces texts (or appends, with an empty first one), and expects exactly these errors: code, and a piece of the line
 /// that it names.
 fn check(changes: &[(&str, &str)], expect: &[(&str, &str)]) {
@@ -19,6 +21,9 @@ fn check_with(changes: &[(&str, &str)], serials: Option<&str>, expect: &[(&str, 
     let found: Vec<(&str, &str)> = reading.errors().map(|problem| (problem.code, line(problem))).collect();
     let all = reading.errors().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     assert_eq!(found.len(), expect.len(), "{changes:?}\n{all}");
+    for (code, _) in &found {
+        assert!(DOCS.contains(&format!("`{code}`")), "docs/site.md does not name {code}");
+    }
     for ((code, line), (expect_code, expect_line)) in found.iter().zip(expect) {
         assert!(code == expect_code && line.contains(expect_line), "wanted {expect_code} at {expect_line:?}\n{all}");
     }
