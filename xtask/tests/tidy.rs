@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Pure crates: they decide, they do nothing. Time, randomness and snapshots come in as arguments.
-const PURE: [&str; 6] = ["types", "policy", "routing", "metering", "ledger", "vda5050"];
+const PURE: [&str; 7] = ["types", "policy", "routing", "metering", "ledger", "vda5050", "fleet"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
