@@ -68,3 +68,12 @@ fn another_chassis_in_a_slot_that_is_taken_is_refused() {
     assert_eq!(to(Lifecycle::Installed, &other).refused[0].code, "serials");
     assert_eq!(to(Lifecycle::Planned, &other).changed[0].fields, ["serials.chassis: 1663522000017 -> 1663522000099"]);
 }
+
+#[test]
+fn another_kind_in_a_slot_that_is_taken_is_refused() {
+    let mut old = specs(SMALL);
+    old[1].kind = crate::machine::MachineKind::RtxPro;
+    let found = diff(&old, &good(SMALL).machines(), |_| Some(Lifecycle::Accepted));
+    assert_eq!((found.refused.len(), found.refused[0].code), (1, "kind"));
+    assert_eq!(diff(&old, &good(SMALL).machines(), |_| None).changed[0].fields, ["kind: rtx-pro -> dgx-b200"]);
+}
