@@ -79,6 +79,7 @@ pub fn sdks() -> Result<()> {
     let requirements = sdk.join("requirements.txt");
     python("python", "venv", &requirements, "Python's OpenAI SDK")?;
     python("openapi", "openapi", &root::path().join("tests/openapi/requirements.txt"), "schemathesis")?;
+    python("sushy", "sushy", &root::path().join("tests/redfish/requirements.txt"), "sushy-tools")?;
     once("node", &read(&sdk.join("package-lock.json"))?, || {
         screen::step("npm's OpenAI SDK into tests/sdk/node_modules (once)");
         let mut npm = Command::new("npm");

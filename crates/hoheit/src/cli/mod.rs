@@ -1,6 +1,6 @@
 //! The command line: one file per noun, each a thin client of the control API. It decides nothing and stores nothing;
 //! what it prints with `--json` is what the API answered. `twin`, `site check` and
-//! `site plan` ask nobody.
+//! `site plan` ask nobody; `machine discover` asks a BMC.
 
 mod audit;
 mod budget;
@@ -11,6 +11,7 @@ mod engine;
 mod export;
 mod failure;
 mod key;
+mod machine;
 mod model;
 mod policy;
 mod price;
@@ -61,6 +62,8 @@ pub enum Command {
     Status(status::Status),
     /// The site file: halls, racks, power, switches and machines, checked and planned.
     Site(site::Site),
+    /// The machines of the site.
+    Machine(machine::Machine),
     /// Studies on a simulated site, in virtual time: replay a trace, overload an engine.
     Twin(twin::Twin),
 }
@@ -91,6 +94,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
             Command::Chat(noun) => noun.run().await,
             Command::Status(noun) => noun.run().await,
             Command::Site(noun) => noun.run().await,
+            Command::Machine(noun) => noun.run().await,
             Command::Twin(noun) => noun.run(),
         }
     })
