@@ -67,7 +67,6 @@ pub struct Symptom {
 
 /// Decides on every event that was not decided on, and on what was asked for and is not done in time.
 pub(crate) fn take_events(machine: &mut Machine, spec: &Spec, observed: &Observed, rules: &Rules, now: UnixMillis) {
-    machine.measures.retain(|it| it.open || now.0 - it.at.0 < FAULT_REPEAT_MILLIS);
     for event in &observed.events {
         take(machine, spec, observed, rules, event, now);
     }
@@ -86,6 +85,7 @@ pub(crate) fn take_events(machine: &mut Machine, spec: &Spec, observed: &Observe
             remember(machine, Measure { at: now, action, open: true, ..late });
         }
     }
+    machine.measures.retain(|it| it.open || now.0 - it.at.0 < FAULT_REPEAT_MILLIS);
 }
 
 fn take(machine: &mut Machine, spec: &Spec, observed: &Observed, rules: &Rules, event: &Event, now: UnixMillis) {
@@ -227,6 +227,11 @@ fn links(machine: &Machine, rules: &Rules, now: UnixMillis) -> Option<Symptom> {
     Some(Symptom { severity: Severity::Drain, finding })
 }
 
+/// The first failure domain to which a link is down.
+pub(crate) fn link_down(machine: &Machine) -> Option<&str> {
+    machine.measures.iter().find(|it| it.cause == LINK_DOWN && it.open).map(|it| it.about.as_str())
+}
+
 /// What is asked for and not seen done.
 pub(crate) fn actions(machine: &Machine) -> Vec<Action> {
     let open = machine.measures.iter().filter(|it| it.open);
@@ -244,8 +249,12 @@ pub(crate) fn health(machine: &Machine, spec: &Spec, observed: &Observed, rules:
         // Nothing is known of it yet, or nothing matters any more.
         Lifecycle::Planned | Lifecycle::Received | Lifecycle::Installed | Lifecycle::Retired => Health::Healthy,
         Lifecycle::Drain | Lifecycle::Repair if machine.repair.is_some() => Health::Faulted,
+        // Switched off, by a person's wish.
+        Lifecycle::Repair => Health::Healthy,
         _ => {
-            let symptoms = standing(spec, observed, rules, now);
+            let mut symptoms = standing(spec, observed, rules, now);
+            // Until its agent is there, nobody is silent.
+            symptoms.retain(|it| machine.lifecycle != Lifecycle::Powered || !it.finding.code.ends_with("_silent"));
             let closed = machine.hold.is_some() && machine.lifecycle == Lifecycle::Accepted;
             let waits = machine.repair.as_ref().is_some_and(|repair| repair.code != LINK_DOWN);
             let worst = symptoms.iter().map(|it| it.severity).max();
@@ -258,6 +267,12 @@ pub(crate) fn health(machine: &Machine, spec: &Spec, observed: &Observed, rules:
             }
         }
     }
+}
+
+/// Parts that its BMC calls critical: exchanged at any repair, since somebody stands there anyway.
+pub fn faulty_parts(observed: &Observed) -> Vec<String> {
+    let parts = observed.bmc.iter().flat_map(|bmc| bmc.inventory.parts.iter());
+    parts.filter(|(_, part)| !part.healthy).map(|(name, _)| name.clone()).collect()
 }
 
 /// The part that its repair exchanges; none if somebody is to look first.

@@ -13,15 +13,18 @@
 //! - [`diagnosis`], [`xid`]: what events and readings mean.
 //! - [`drains`], [`quarantine`]: what only a look at the fleet, or at a history, may permit.
 //! - [`order`]: work of robots and people.
+//! - [`invariants`]: what must be so after every step. - [`scenario`]: stories in text, told through the real steps.
 //! - [`site`]: the site as it shall be, from `site.toml`.
 
 pub mod action;
 pub mod diagnosis;
 pub mod drains;
+pub mod invariants;
 pub mod lifecycle;
 pub mod machine;
 pub mod observed;
 pub mod order;
 pub mod quarantine;
+pub mod scenario;
 pub mod site;
 pub mod xid;

@@ -194,7 +194,7 @@ pub enum EventKind {
         domain: String,
         port: String,
     },
-    /// It works again.
+    /// It works again; also said of each link that is up when the agent starts, for what was missed.
     LinkUp {
         domain: String,
         port: String,

@@ -29,7 +29,9 @@ impl Default for QuarantineRule {
 /// Why this machine may not return by itself, if so.
 pub fn verdict(faults: &[FaultMark], rule: &QuarantineRule, now: UnixMillis) -> Option<Finding> {
     let window = i64::from(rule.days) * 86_400_000;
-    let recent: Vec<&FaultMark> = faults.iter().filter(|fault| now.0 - fault.at.0 < window).collect();
+    // What a switch did is not the machine's.
+    let own = faults.iter().filter(|fault| fault.cause != crate::diagnosis::LINK_DOWN);
+    let recent: Vec<&FaultMark> = own.filter(|fault| now.0 - fault.at.0 < window).collect();
     if recent.len() < rule.faults.max(1) {
         return None;
     }

@@ -46,10 +46,10 @@ pub fn send_to_repair(
         return Err(Refusal::NotRepairable(machine.lifecycle));
     }
     let mut next = machine.clone();
-    let code = machine.hold.as_ref().map_or("by_person", |hold| hold.code.as_str());
-    let about = match (about, &machine.hold) {
-        ("", Some(hold)) => hold.about.as_str(),
-        _ => about,
+    // A person who names a part has looked: it is exchanged. Else somebody looks at what holds it.
+    let (code, about) = match &machine.hold {
+        Some(hold) if about.is_empty() => (hold.code.as_str(), hold.about.as_str()),
+        _ => ("by_person", about),
     };
     next.repair = Some(Finding::new(code, about, format!("sent to repair by {by}: {reason}"), now));
     let why = next.repair.as_ref().map_or_else(String::new, |repair| repair.text.clone());

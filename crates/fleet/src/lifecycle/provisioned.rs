@@ -1,9 +1,10 @@
 //! `provisioned`: it proves itself. The suite of its spec runs under (entry, attempt); a result of another stay or
-//! attempt is none. A suite that was cut off is begun again by itself, a test that failed is not: running a test until it
+//! attempt is none. It begins when its links are up. A suite that was cut off is begun again by itself, a test that failed is not: running a test until it
 //! passes proves nothing. While it runs, an XID that we would act on fails it too.
 
 use super::{Next, Situation, check};
 use crate::action::Action;
+use crate::diagnosis;
 use crate::machine::Lifecycle;
 use crate::observed::{TestOutcome, TestResult, Validation};
 use crate::xid::XidAction;
@@ -15,6 +16,10 @@ pub(super) fn step(situation: &Situation<'_>) -> Next {
         return Next::hold(finding);
     }
     let machine = situation.machine;
+    if let Some(domain) = diagnosis::link_down(machine) {
+        // It would fail for what is not its own, or pass what it does not need the link for.
+        return Next::stay(format!("validation waits: its link to {} is down", check::shown(domain)), Vec::new());
+    }
     let suite = &situation.spec.suite;
     let ours = |run: &&Validation| run.entry == machine.entry && run.attempt == machine.attempt && run.suite == *suite;
     let Some(run) = situation.observed.validation.as_ref().filter(ours) else {

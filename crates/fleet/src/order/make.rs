@@ -12,6 +12,8 @@ pub const DGX_B200_G: u32 = 142_400;
 pub const RTX_PRO_G: u32 = 50_000;
 /// The heaviest part that is exchanged by hand: a tray with a GPU and its heat sink.
 pub const PART_G: u32 = 8_000;
+/// More at once and the machine goes back as a whole; a BMC that calls everything critical makes no endless order.
+const FAULTY_MAX: usize = 8;
 /// Lifting and power on: one does, one watches.
 const TWO_PEOPLE: u8 = 2;
 
@@ -23,6 +25,8 @@ pub struct Work<'a> {
     /// The serial number that must be scanned, if it is known: the bill's or, after receipt, custody's.
     pub serial: Option<&'a str>,
     pub cables: &'a [Cable],
+    /// What its BMC calls critical ([`diagnosis::faulty_parts`]); a repair exchanges it too.
+    pub faulty: &'a [String],
 }
 
 /// Mass of a machine, grams: what a robot must be able to carry.
@@ -140,17 +144,23 @@ fn repair(work: &Work<'_>) -> Vec<Step> {
             steps.extend(out_of_slot(work));
             steps.extend(into_slot(work));
         }
-        Some(part) => {
-            steps.push(at_rack(work, Verb::Swap, part, PART_G));
-            steps.push(at_rack(work, Verb::Photograph, format!("{part}, exchanged"), 0));
-        }
+        Some(part) => exchange(work, &mut steps, part),
         None => {
             let about = work.machine.repair.as_ref().map_or("", |repair| repair.about.as_str());
             let what = if about.is_empty() { "as it is found".to_owned() } else { format!("{about}, as it is found") };
             steps.push(at_rack(work, Verb::Photograph, what, 0));
         }
     }
+    let first = diagnosis::exchanged(work.machine);
+    for part in work.faulty.iter().filter(|part| first != Some(part.as_str())).take(FAULTY_MAX) {
+        exchange(work, &mut steps, part);
+    }
     steps
+}
+
+fn exchange(work: &Work<'_>, steps: &mut Vec<Step>, part: &str) {
+    steps.push(at_rack(work, Verb::Swap, part, PART_G));
+    steps.push(at_rack(work, Verb::Photograph, format!("{part}, exchanged"), 0));
 }
 
 fn out_of_slot(work: &Work<'_>) -> Vec<Step> {
