@@ -1,6 +1,5 @@
 //! The fleet's stories, and what must hold for any machine whatever is observed of it.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
-
+mod pages;
 mod scenarios;
 mod steps;
