@@ -275,7 +275,8 @@ impl Reconciler {
         let bill = spec.serials.get("chassis").map(String::as_str).filter(|serial| !serial.is_empty());
         let custody = decided.due.observed.custody.as_ref().map(|custody| custody.serial.as_str());
         let cables = self.cables.by_slot.get(&spec.slot).map(Vec::as_slice).unwrap_or_default();
-        let work = order::Work { spec, machine: &decided.machine, serial: bill.or(custody), cables };
+        let faulty = fleet::diagnosis::faulty_parts(&decided.due.observed);
+        let work = order::Work { spec, machine: &decided.machine, serial: bill.or(custody), cables, faulty: &faulty };
         order::make(kind, self.id(OrderId::from_parts), &work, || self.id(TaskId::from_parts), now)
     }
 
