@@ -3,5 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod enrolment;
+mod gpus;
 mod place;
 mod refusals;
+mod supervision;
+mod validation;

@@ -1,0 +1,191 @@
+//! GPUs as NVIDIA's library says: inventory and health when asked, XID events from a thread of their own.
+//!
+//! The library is opened by path at run time; a machine without it is a machine without GPUs and says why. A value that one GPU or
+//! driver does not know (NVLink on an RTX card, ECC where there is none) is its zero; a GPU that does not answer at all is left
+//! out, which the bill of materials then misses.
+
+use crate::wire::{GPUS_MAX, NAME_MAX};
+use fleet::observed::{EventKind, GpuSeen};
+use nvml_wrapper::bitmasks::device::ThrottleReasons;
+use nvml_wrapper::bitmasks::event::EventTypes;
+use nvml_wrapper::enum_wrappers::device::{EccCounter, MemoryError, TemperatureSensor};
+use nvml_wrapper::enums::device::SampleValue;
+use nvml_wrapper::enums::event::XidError;
+use nvml_wrapper::error::NvmlError;
+use nvml_wrapper::structs::device::FieldId;
+use nvml_wrapper::{Device, Nvml};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::mpsc;
+
+/// Links that one GPU may have: Blackwell has 18.
+const NVLINKS_MAX: u32 = 18;
+/// NVML's numbers of fields that its wrapper has no call for.
+const ROWS_REMAPPED_UNCORRECTABLE: FieldId = FieldId(143);
+const ROW_REMAP_FAILURE: FieldId = FieldId(145);
+/// How long the thread waits for an event before it looks whether it shall stop.
+const EVENT_WAIT_MS: u32 = 500;
+/// XIDs that wait to be taken; the newest beyond that are lost, and each of them is one of many.
+pub const XIDS_WAITING_MAX: usize = 256;
+/// Where drivers put it.
+const LIBRARY: &str = "libnvidia-ml.so.1";
+
+/// Why there is nothing to say about GPUs.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no NVML: {0}")]
+pub struct NoNvml(pub String);
+
+/// The library, opened.
+#[derive(Clone)]
+pub struct Gpus {
+    nvml: Arc<Nvml>,
+    pub driver: String,
+}
+
+impl Gpus {
+    /// Opens the library at this path, or where the driver puts it.
+    pub fn open(path: Option<&Path>) -> Result<Gpus, NoNvml> {
+        let path = path.unwrap_or(Path::new(LIBRARY));
+        let opened = Nvml::builder().lib_path(path.as_os_str()).init();
+        let nvml = opened.map_err(|error| NoNvml(format!("{}: {error}", path.display())))?;
+        let driver = short(nvml.sys_driver_version().unwrap_or_default());
+        Ok(Gpus { nvml: Arc::new(nvml), driver })
+    }
+
+    /// What every GPU says now, by its UUID.
+    pub fn look(&self) -> BTreeMap<String, GpuSeen> {
+        let count = self.nvml.device_count().unwrap_or(0).min(GPUS_MAX as u32);
+        (0..count)
+            .filter_map(|index| {
+                let device = self.nvml.device_by_index(index).ok()?;
+                Some((short(device.uuid().ok()?), seen(index, &device)))
+            })
+            .collect()
+    }
+
+    /// XID events of all GPUs from now on, until the watch is dropped.
+    pub fn watch(&self) -> Result<Watch, NoNvml> {
+        let (sender, events) = mpsc::channel(XIDS_WAITING_MAX);
+        let stop = Arc::new(AtomicBool::new(false));
+        let (ready, begun) = std::sync::mpsc::channel();
+        let (gpus, stopped) = (self.clone(), stop.clone());
+        let thread = std::thread::Builder::new()
+            .name("xid".into())
+            .spawn(move || gpus.listen(&sender, &stopped, &ready))
+            .map_err(|error| NoNvml(format!("no thread for events: {error}")))?;
+        match begun.recv() {
+            Ok(Ok(())) => Ok(Watch { events, stop, thread: Some(thread) }),
+            Ok(Err(error)) => Err(NoNvml(format!("events: {error}"))),
+            Err(_) => Err(NoNvml("events: their thread ended".into())),
+        }
+    }
+
+    fn listen(
+        &self,
+        events: &mpsc::Sender<EventKind>,
+        stop: &AtomicBool,
+        ready: &std::sync::mpsc::Sender<Result<(), NvmlError>>,
+    ) {
+        let registered = self.nvml.create_event_set().and_then(|mut set| {
+            for index in 0..self.nvml.device_count()? {
+                let device = self.nvml.device_by_index(index)?;
+                set = device.register_events(EventTypes::CRITICAL_XID_ERROR, set).map_err(|error| error.error)?;
+            }
+            Ok(set)
+        });
+        let set = match registered {
+            Ok(set) => set,
+            Err(error) => {
+                let _ = ready.send(Err(error));
+                return;
+            }
+        };
+        let _ = ready.send(Ok(()));
+        while !stop.load(Ordering::Relaxed) {
+            let event = match set.wait(EVENT_WAIT_MS) {
+                Ok(event) => event,
+                Err(NvmlError::Timeout) => continue,
+                Err(error) => {
+                    tracing::warn!(%error, "NVML gives no more events");
+                    return;
+                }
+            };
+            let Some(XidError::Value(code)) = event.event_data else { continue };
+            let gpu = event.device.index().unwrap_or(u32::MAX);
+            let code = u16::try_from(code).unwrap_or(u16::MAX);
+            // Full: the agent is behind by hundreds of events of the same GPU.
+            let _ = events.try_send(EventKind::Xid { code, gpu, driver: self.driver.clone() });
+        }
+    }
+}
+
+impl std::fmt::Debug for Gpus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gpus").field("driver", &self.driver).finish_non_exhaustive()
+    }
+}
+
+/// XID events as they come.
+#[derive(Debug)]
+pub struct Watch {
+    pub events: mpsc::Receiver<EventKind>,
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn seen(index: u32, device: &Device<'_>) -> GpuSeen {
+    let ecc = |kind| device.total_ecc_errors(kind, EccCounter::Aggregate).unwrap_or(0);
+    let (rows_remapped, remap_failed) = remaps(device);
+    let up = |link: &u32| device.link_wrapper_for(*link).is_active().unwrap_or(false);
+    GpuSeen {
+        index,
+        name: short(device.name().unwrap_or_default()),
+        serial: short(device.serial().unwrap_or_default()),
+        memory_mib: device.memory_info().map_or(0, |it| it.total / (1024 * 1024)),
+        ecc_uncorrected: ecc(MemoryError::Uncorrected),
+        ecc_corrected: ecc(MemoryError::Corrected),
+        rows_remapped,
+        remap_failed,
+        nvlinks_up: u32::try_from((0..NVLINKS_MAX).filter(up).count()).unwrap_or(0),
+        temperature_c: device.temperature(TemperatureSensor::Gpu).unwrap_or(0),
+        power_mw: device.power_usage().map_or(0, u64::from),
+        throttled: device.current_throttle_reasons().is_ok_and(|it| it.intersects(bad_reasons())),
+    }
+}
+
+/// Slowed by heat or by the power supply: not by an idle GPU, a cap that somebody set, or a limit that it runs into at full load.
+fn bad_reasons() -> ThrottleReasons {
+    ThrottleReasons::HW_SLOWDOWN
+        | ThrottleReasons::HW_THERMAL_SLOWDOWN
+        | ThrottleReasons::SW_THERMAL_SLOWDOWN
+        | ThrottleReasons::HW_POWER_BRAKE_SLOWDOWN
+}
+
+/// Rows remapped for uncorrectable errors, and whether a remap failed.
+fn remaps(device: &Device<'_>) -> (u32, bool) {
+    let Ok(values) = device.field_values_for(&[ROWS_REMAPPED_UNCORRECTABLE, ROW_REMAP_FAILURE]) else {
+        return (0, false);
+    };
+    let number = |at: usize| match values.get(at)?.as_ref().ok()?.value.as_ref().ok()? {
+        SampleValue::U32(value) => Some(*value),
+        SampleValue::U64(value) => u32::try_from(*value).ok(),
+        SampleValue::I64(value) => u32::try_from(*value).ok(),
+        SampleValue::F64(_) => None,
+    };
+    (number(0).unwrap_or(0), number(1).unwrap_or(0) != 0)
+}
+
+fn short(text: String) -> String {
+    if text.len() <= NAME_MAX { text } else { text.chars().take(NAME_MAX / 4).collect() }
+}
