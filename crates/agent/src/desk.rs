@@ -8,10 +8,15 @@ use crate::wire::{Command, Done};
 use fleet::machine::Finding;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
 use types::{MachineId, UnixMillis};
 
 #[derive(Debug, Default)]
-pub struct MemoryDesk(Mutex<Desktop>);
+pub struct MemoryDesk {
+    desktop: Mutex<Desktop>,
+    /// Counts what agents said.
+    heard: watch::Sender<u64>,
+}
 
 /// Everything on it.
 #[derive(Debug, Default)]
@@ -49,7 +54,22 @@ impl MemoryDesk {
     }
 
     pub fn look(&self) -> MutexGuard<'_, Desktop> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.desktop.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until something that agents say makes this so.
+    pub async fn until(&self, mut so: impl FnMut(&Desktop) -> bool) {
+        let mut heard = self.heard.subscribe();
+        while !so(&self.look()) {
+            heard.borrow_and_update();
+            if so(&self.look()) || heard.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn hear(&self) {
+        self.heard.send_modify(|it| *it += 1);
     }
 }
 
@@ -123,7 +143,10 @@ impl Desk for MemoryDesk {
             desk.commands.entry(seen.machine).or_default().retain(|it| !over.contains(it.id.as_str()));
             desk.done.entry(seen.machine).or_default().extend(seen.done.iter().cloned());
         }
-        Ok(desk.commands.get(&seen.machine).cloned().unwrap_or_default())
+        let commands = desk.commands.get(&seen.machine).cloned().unwrap_or_default();
+        drop(desk);
+        self.hear();
+        Ok(commands)
     }
 
     async fn validation(&self, run: &Run) -> Result<(), Refusal> {
@@ -132,10 +155,13 @@ impl Desk for MemoryDesk {
         let key = (run.machine, run.validation.entry, run.validation.attempt);
         desk.runs.retain(|it| (it.machine, it.validation.entry, it.validation.attempt) != key);
         desk.runs.push(run.clone());
+        drop(desk);
+        self.hear();
         Ok(())
     }
 
     async fn finding(&self, machine: Option<MachineId>, finding: Finding) {
         self.look().findings.push((machine, finding));
+        self.hear();
     }
 }

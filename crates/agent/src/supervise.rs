@@ -145,7 +145,8 @@ impl Supervisor {
     /// Starts all of them; logs go to files in this folder.
     pub fn start(engines: Vec<Engine>, folder: &Path) -> io::Result<Supervisor> {
         fs::create_dir_all(folder)?;
-        let seen = engines.iter().map(|it| EngineSeen { name: it.name.clone(), url: it.health.clone(), ..Default::default() });
+        let seen =
+            engines.iter().map(|it| EngineSeen { name: it.name.clone(), url: it.health.clone(), ..Default::default() });
         let seen = Arc::new(Mutex::new(seen.collect::<Vec<_>>()));
         let (change, changed) = watch::channel(0);
         let mut tasks = JoinSet::new();

@@ -158,11 +158,12 @@ async fn a_clock_that_is_a_day_off_enrols_and_is_found() {
         agent.report.sent_at = theirs.now();
         agent.send().await.unwrap();
         assert_eq!(place.codes(Some(5)), [code::CLOCK_OFF]);
-        let desk = place.site.desk().look();
-        let seen = &desk.states[&MachineId(5)].agent;
-        assert_eq!(seen.clock_skew_ms, off);
-        assert_eq!(seen.at, place.clock.now(), "times are the site's");
-        drop(desk);
+        {
+            let desk = place.site.desk().look();
+            let seen = &desk.states[&MachineId(5)].agent;
+            assert_eq!(seen.clock_skew_ms, off);
+            assert_eq!(seen.at, place.clock.now(), "times are the site's");
+        }
         place.close().await;
     }
 }

@@ -26,12 +26,13 @@ static STUB: LazyLock<(tempfile::TempDir, PathBuf)> = LazyLock::new(|| {
     (folder, library)
 });
 
-struct Driver {
+/// A driver whose script is in the test's hands.
+pub struct Driver {
     folder: tempfile::TempDir,
 }
 
 impl Driver {
-    fn with(script: &str) -> Driver {
+    pub fn with(script: &str) -> Driver {
         let folder = tempfile::tempdir().unwrap();
         fs::copy(&STUB.1, folder.path().join("libnvml.so")).unwrap();
         let driver = Driver { folder };
@@ -40,13 +41,17 @@ impl Driver {
     }
 
     /// The script in one rename: the library never reads half of it.
-    fn becomes(&self, script: &str) {
+    pub fn becomes(&self, script: &str) {
         fs::write(self.folder.path().join("next"), script).unwrap();
         fs::rename(self.folder.path().join("next"), self.folder.path().join("nvml.script")).unwrap();
     }
 
+    pub fn library(&self) -> PathBuf {
+        self.folder.path().join("libnvml.so")
+    }
+
     fn open(&self) -> Gpus {
-        Gpus::open(Some(&self.folder.path().join("libnvml.so"))).unwrap()
+        Gpus::open(Some(&self.library())).unwrap()
     }
 }
 

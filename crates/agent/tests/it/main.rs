@@ -8,3 +8,4 @@ mod place;
 mod refusals;
 mod supervision;
 mod validation;
+mod work;

@@ -46,11 +46,12 @@ async fn reports_of_another_machine() {
     // Found on the machine that spoke, and nothing of it is known.
     assert_eq!(place.codes(Some(5)), [code::OTHER_MACHINE, code::OTHER_SERIAL]);
     assert!(place.codes(Some(6)).is_empty());
-    let desk = place.site.desk().look();
-    assert!(!desk.states.contains_key(&MachineId(5)));
-    assert_eq!(desk.reports, 1);
-    assert!(desk.runs.is_empty());
-    drop(desk);
+    {
+        let desk = place.site.desk().look();
+        assert!(!desk.states.contains_key(&MachineId(5)));
+        assert_eq!(desk.reports, 1);
+        assert!(desk.runs.is_empty());
+    }
     place.close().await;
 }
 
@@ -138,12 +139,13 @@ async fn state_goes_over_once_and_events_are_taken_once() {
     mine.report.state = None;
     mine.report.events = vec![xid(2), xid(3)];
     assert_eq!(mine.send().await.unwrap().events_taken, 3);
-    let desk = place.site.desk().look();
-    let numbers: Vec<u64> = desk.events[&MachineId(5)].iter().map(|it| it.number).collect();
-    assert_eq!(numbers, [1, 2, 3]);
-    assert_eq!(desk.events[&MachineId(5)][0].at, UnixMillis(NOW - 1_000));
-    assert_eq!((desk.reports, desk.full_reports), (4, 1));
-    drop(desk);
+    {
+        let desk = place.site.desk().look();
+        let numbers: Vec<u64> = desk.events[&MachineId(5)].iter().map(|it| it.number).collect();
+        assert_eq!(numbers, [1, 2, 3]);
+        assert_eq!(desk.events[&MachineId(5)][0].at, UnixMillis(NOW - 1_000));
+        assert_eq!((desk.reports, desk.full_reports), (4, 1));
+    }
     // Changed, and only its digest sent.
     mine.report.digest = "other".into();
     assert!(mine.send().await.unwrap().full);
