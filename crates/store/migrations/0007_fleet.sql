@@ -89,12 +89,20 @@ CREATE TABLE fleet_events (
 );
 CREATE INDEX fleet_events_of_machine ON fleet_events (machine, seq);
 
--- One-time tokens for agents, as a hash; used_at says by when one was redeemed.
+-- One-time tokens for agents, as a hash. serial is the machine's, if it was known; key is of the first who spent it.
 CREATE TABLE agent_tokens (
     hash TEXT PRIMARY KEY,
     machine TEXT NOT NULL REFERENCES machines (id),
+    serial TEXT,
     expires_at BIGINT NOT NULL,
-    used_at BIGINT
+    key TEXT
+);
+
+-- Up to which number the events of one run of an agent are stored, so that what it sends again is not taken again.
+CREATE TABLE agent_marks (
+    machine TEXT PRIMARY KEY REFERENCES machines (id),
+    instance BIGINT NOT NULL,
+    number BIGINT NOT NULL
 );
 
 -- Certificates that the site's CA gave to agents, by serial number.

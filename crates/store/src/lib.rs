@@ -39,7 +39,7 @@ mod upgrade;
 
 pub use error::StoreError;
 pub use fleet::acceptances::{NewAcceptance, StoredAcceptance};
-pub use fleet::agents::{AgentCertificate, AgentToken, Bmc};
+pub use fleet::agents::{AgentCertificate, AgentToken, Bmc, Redeemed};
 pub use fleet::events::FleetEvent;
 pub use fleet::machines::{MachineCount, MachineRow, SiteChange};
 pub use fleet::observations::Observation;

@@ -1,16 +1,19 @@
 //! Agents' tokens and certificates, and where BMCs are. A token is redeemed once, in the transaction that names the
 //! certificate it was redeemed for.
 
-use crate::database::{Columns, values};
+use crate::database::{Columns, int, values};
 use crate::statements::statements;
 use crate::{Store, StoreError};
 use types::audit::AuditEntry;
 use types::{MachineId, UnixMillis};
 
 statements! {
-    PUT_TOKEN = "INSERT INTO agent_tokens (hash, machine, expires_at, used_at) VALUES ($1, $2, $3, NULL)";
-    REDEEM = "UPDATE agent_tokens SET used_at = $2 WHERE hash = $1 AND used_at IS NULL AND expires_at > $2";
-    TOKEN = "SELECT machine, expires_at, used_at FROM agent_tokens WHERE hash = $1";
+    PUT_TOKEN = "INSERT INTO agent_tokens (hash, machine, serial, expires_at, key) VALUES ($1, $2, $3, $4, NULL)";
+    SPEND = "UPDATE agent_tokens SET key = $2 WHERE hash = $1 AND (key IS NULL OR key = $2)";
+    TOKEN = "SELECT machine, serial, expires_at, key FROM agent_tokens WHERE hash = $1";
+    MARK = "SELECT instance, number FROM agent_marks WHERE machine = $1";
+    PUT_MARK = "INSERT INTO agent_marks (machine, instance, number) VALUES ($1, $2, $3)
+                ON CONFLICT (machine) DO UPDATE SET instance = excluded.instance, number = excluded.number";
     PUT_CERTIFICATE = "INSERT INTO agent_certificates (serial, machine, not_after, revoked) VALUES ($1, $2, $3, FALSE)";
     CERTIFICATE = "SELECT machine, not_after, revoked FROM agent_certificates WHERE serial = $1";
     REVOKE = "UPDATE agent_certificates SET revoked = TRUE WHERE machine = $1";
@@ -22,11 +25,25 @@ statements! {
     BMC = "SELECT machine, url, username, password, pin FROM bmcs WHERE machine = $1";
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentToken {
     pub machine: MachineId,
+    /// Only a machine that says this serial number may spend it.
+    pub serial: Option<String>,
     pub expires_at: UnixMillis,
-    pub used_at: Option<UnixMillis>,
+    /// The key that spent it.
+    pub key: Option<String>,
+}
+
+/// What became of a token that somebody showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Redeemed {
+    For(MachineId),
+    Unknown,
+    Expired(MachineId),
+    OtherSerial(MachineId, String),
+    /// By another key.
+    Spent(MachineId),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,43 +72,71 @@ impl Store {
     pub async fn agent_token_create(
         &self,
         hash: &str,
-        machine: MachineId,
-        expires_at: UnixMillis,
+        token: &AgentToken,
         entry: &AuditEntry,
     ) -> Result<(), StoreError> {
         let mut change = self.change().await?;
-        let put = change.run(PUT_TOKEN, values![hash, machine, expires_at]).await;
+        let put = change.run(PUT_TOKEN, values![hash, token.machine, &token.serial, token.expires_at]).await;
         put.map_err(|error| error.meaning("a token of this text", "this machine"))?;
         change.commit(entry).await
     }
 
-    /// What is known of a token, whether or not it may still be redeemed.
-    pub async fn agent_token(&self, hash: &str) -> Result<Option<AgentToken>, StoreError> {
-        let rows = self.database.rows(TOKEN, values![hash]).await?;
-        let Some(row) = rows.first() else { return Ok(None) };
-        let mut c = row.columns();
-        Ok(Some(AgentToken { machine: c.parsed()?, expires_at: UnixMillis(c.int()?), used_at: c.time_opt()? }))
-    }
-
-    /// Redeems a token for a certificate; false if it was redeemed before, is too old or unknown.
-    pub async fn agent_enrol(
+    /// Spends a token: the first key that does is remembered, and answered the same as long as the token is good.
+    pub async fn agent_redeem(
         &self,
         hash: &str,
-        now: UnixMillis,
+        key: &str,
         serial: &str,
-        certificate: &AgentCertificate,
-    ) -> Result<bool, StoreError> {
+        now: UnixMillis,
+    ) -> Result<Redeemed, StoreError> {
         let mut session = self.database.write().await?;
-        if session.run(REDEEM, values![hash, now]).await? == 0 {
-            return Ok(false);
+        let rows = session.rows(TOKEN, values![hash]).await?;
+        let Some(row) = rows.first() else { return Ok(Redeemed::Unknown) };
+        let mut c = row.columns();
+        let (machine, bound, expires_at): (MachineId, _, _) = (c.parsed()?, c.text_opt()?, UnixMillis(c.int()?));
+        if now >= expires_at {
+            return Ok(Redeemed::Expired(machine));
         }
-        session.run(PUT_CERTIFICATE, values![serial, certificate.machine, certificate.not_after]).await?;
+        if let Some(bound) = bound.filter(|bound| bound != serial) {
+            return Ok(Redeemed::OtherSerial(machine, bound));
+        }
+        if session.run(SPEND, values![hash, key]).await? == 0 {
+            return Ok(Redeemed::Spent(machine));
+        }
         session.commit().await?;
-        Ok(true)
+        Ok(Redeemed::For(machine))
     }
 
-    /// A renewed certificate; the one before it holds until its time is over.
-    pub async fn agent_renew(&self, serial: &str, certificate: &AgentCertificate) -> Result<(), StoreError> {
+    /// Stores events of an agent that were not stored before, each known by its run and its number.
+    pub async fn agent_events(
+        &self,
+        machine: MachineId,
+        events: &[(u64, u64, fleet::observed::Event)],
+    ) -> Result<(), StoreError> {
+        let mut session = self.database.write().await?;
+        let rows = session.rows(MARK, values![machine]).await?;
+        let mut mark = match rows.first() {
+            None => (0, 0),
+            Some(row) => {
+                let mut c = row.columns();
+                (c.int()?, c.int()?)
+            }
+        };
+        // Runs are named by a random number: as the database's integer it is the same bits.
+        for (instance, number, event) in events {
+            let name = (instance.cast_signed(), int(*number, "the number of events")?);
+            if name.0 == mark.0 && name.1 <= mark.1 {
+                continue;
+            }
+            mark = name;
+            super::observations::incident(&mut session, machine, event).await?;
+        }
+        session.run(PUT_MARK, values![machine, mark.0, mark.1]).await?;
+        session.commit().await
+    }
+
+    /// A certificate that the site's CA gave out; one before it holds until its time is over.
+    pub async fn agent_certify(&self, serial: &str, certificate: &AgentCertificate) -> Result<(), StoreError> {
         let mut session = self.database.write().await?;
         session.run(PUT_CERTIFICATE, values![serial, certificate.machine, certificate.not_after]).await?;
         session.commit().await

@@ -13,7 +13,8 @@ use types::{MachineId, UnixMillis};
 statements! {
     PUT = "INSERT INTO observations (machine, kind, at, body) VALUES ($1, $2, $3, $4)
            ON CONFLICT (machine, kind) DO UPDATE SET at = excluded.at, body = excluded.body";
-    OF = "SELECT kind, body FROM observations WHERE machine = $1";
+    OF = "SELECT kind, body, at FROM observations WHERE machine = $1";
+    ALIVE = "UPDATE observations SET at = $2 WHERE machine = $1 AND kind = 'agent' AND at < $2";
     ONE = "SELECT body FROM observations WHERE machine = $1 AND kind = $2";
     TOUCH = "UPDATE machines SET seen = seen + 1 WHERE id = $1";
     NEXT_INCIDENT = "UPDATE counters SET value = value + 1 WHERE name = 'incidents' RETURNING value";
@@ -65,12 +66,13 @@ pub(crate) async fn observed(session: &mut Session, machine: MachineId) -> Resul
     let mut seen = Observed::default();
     for row in session.rows(OF, values![machine]).await? {
         let mut c = row.columns();
-        let (kind, body) = (c.text()?, c.text()?);
+        let (kind, body, at) = (c.text()?, c.text()?, UnixMillis(c.int()?));
         let what = format!("{kind} of {machine}");
         match kind.as_str() {
             "custody" => seen.custody = Some(from_json(&what, &body)?),
             "bmc" => seen.bmc = Some(from_json(&what, &body)?),
-            "agent" => seen.agent = Some(from_json(&what, &body)?),
+            // The time alone moves on while nothing changes.
+            "agent" => seen.agent = Some(AgentSeen { at, ..from_json(&what, &body)? }),
             "validation" => seen.validation = Some(from_json(&what, &body)?),
             "running" => seen.running = from_json(&what, &body)?,
             _ => return Err(StoreError::Corrupt { what }),
@@ -110,13 +112,20 @@ impl Store {
         session.commit().await
     }
 
+    /// Agents that are there and have nothing new to say. Makes nothing due: silence is what time finds.
+    pub async fn agents_alive(&self, heard: &[(MachineId, UnixMillis)]) -> Result<(), StoreError> {
+        let mut session = self.database.write().await?;
+        for (machine, at) in heard {
+            session.run(ALIVE, values![*machine, *at]).await?;
+        }
+        session.commit().await
+    }
+
     /// Stores events of machines, to be decided on by their next step.
     pub async fn incidents(&self, events: &[(MachineId, Event)]) -> Result<(), StoreError> {
         let mut session = self.database.write().await?;
         for (machine, event) in events {
-            touch(&mut session, *machine).await?;
-            let seq = session.number(NEXT_INCIDENT, values![]).await?;
-            session.run(PUT_INCIDENT, values![int(seq, "the number of events")?, *machine, json(event)?]).await?;
+            incident(&mut session, *machine, event).await?;
         }
         session.commit().await
     }
@@ -132,6 +141,12 @@ impl Store {
         let body = one(&self.database.rows(ONE, values![machine, "agent"]).await?)?;
         body.map(|body| from_json("an agent's report", &body)).transpose()
     }
+}
+
+pub(crate) async fn incident(session: &mut Session, machine: MachineId, event: &Event) -> Result<(), StoreError> {
+    touch(session, machine).await?;
+    let seq = session.number(NEXT_INCIDENT, values![]).await?;
+    session.run(PUT_INCIDENT, values![int(seq, "the number of events")?, machine, json(event)?]).await.map(|_| ())
 }
 
 pub(crate) async fn put(

@@ -4,12 +4,12 @@ use crate::Bed;
 use crate::site::{entry, receipt};
 use fleet::action::Action;
 use fleet::machine::{Lifecycle, Machine, MachineKind, Spec};
-use fleet::observed::{Custody, Event, EventKind};
+use fleet::observed::{AgentSeen, Custody, Event, EventKind};
 use fleet::order::{Order, OrderKind, OrderState, Task, TaskState, Verb};
 use std::collections::BTreeMap;
 use store::{
-    AgentCertificate, Bmc, Decided, Due, FleetEvent, NewAcceptance, Observation, SiteChange, StepError, Store,
-    StoreError,
+    AgentCertificate, AgentToken, Bmc, Decided, Due, FleetEvent, NewAcceptance, Observation, Redeemed, SiteChange,
+    StepError, Store, StoreError,
 };
 use types::{AcceptanceId, MachineId, OrderId, TaskId, UnixMillis};
 
@@ -271,19 +271,26 @@ pub async fn a_site_file_is_applied_whole_or_not_at_all(bed: &Bed) {
 pub async fn an_agents_token_is_redeemed_once(bed: &Bed) {
     let store = site(bed).await;
     let machine = MachineId(1);
-    store.agent_token_create("hash", machine, LATER, &entry("agent.token")).await.unwrap();
-    store.agent_token_create("old", machine, NOW, &entry("agent.token")).await.unwrap();
+    let token = AgentToken { machine, serial: Some("S1".into()), expires_at: LATER, key: None };
+    store.agent_token_create("hash", &token, &entry("machine.enrol")).await.unwrap();
+    let open = AgentToken { serial: None, expires_at: NOW, ..token };
+    store.agent_token_create("old", &open, &entry("machine.enrol")).await.unwrap();
+    let check = async |hash, key, serial, expect| {
+        assert_eq!(store.agent_redeem(hash, key, serial, NOW).await.unwrap(), expect, "{hash} {key} {serial}");
+    };
+    check("none", "k1", "S1", Redeemed::Unknown).await;
+    check("old", "k1", "S1", Redeemed::Expired(machine)).await;
+    check("hash", "k1", "S2", Redeemed::OtherSerial(machine, "S1".into())).await;
+    check("hash", "k1", "S1", Redeemed::For(machine)).await;
+    check("hash", "k1", "S1", Redeemed::For(machine)).await;
+    check("hash", "k2", "S1", Redeemed::Spent(machine)).await;
+
     let certificate = AgentCertificate { machine, not_after: LATER, revoked: false };
-    for (hash, serial, expect) in
-        [("old", "00", false), ("none", "01", false), ("hash", "02", true), ("hash", "03", false)]
-    {
-        assert_eq!(store.agent_enrol(hash, NOW, serial, &certificate).await.unwrap(), expect, "{hash}");
-        assert_eq!(store.agent_certificate(serial).await.unwrap().is_some(), expect, "{hash}");
-    }
-    assert_eq!(store.agent_token("hash").await.unwrap().unwrap().used_at, Some(NOW));
-    store.agent_renew("04", &certificate).await.unwrap();
+    store.agent_certify("02", &certificate).await.unwrap();
+    store.agent_certify("04", &certificate).await.unwrap();
     assert_eq!(store.agent_revoke(machine).await.unwrap(), 2);
     assert!(store.agent_certificate("02").await.unwrap().unwrap().revoked);
+    assert_eq!(store.agent_certificate("03").await.unwrap(), None);
 
     let bmc = Bmc { machine, url: "https://b".into(), username: "u".into(), password: "p".into(), pin: None };
     store.bmc_set(std::slice::from_ref(&bmc), &entry("bmc.set")).await.unwrap();
@@ -291,4 +298,41 @@ pub async fn an_agents_token_is_redeemed_once(bed: &Bed) {
     store.bmc_set(std::slice::from_ref(&moved), &entry("bmc.set")).await.unwrap();
     assert_eq!(store.bmcs().await.unwrap(), std::slice::from_ref(&moved));
     assert_eq!(store.bmc(machine).await.unwrap(), Some(moved));
+}
+
+/// What an agent sends again because it did not hear of its receipt is not taken again, also after it was decided on.
+pub async fn an_agents_events_are_taken_once(bed: &Bed) {
+    let store = site(bed).await;
+    let epoch = store.fleet_epoch_take().await.unwrap();
+    let machine = MachineId(1);
+    let event = |n: u32| Event { at: NOW, what: EventKind::Thermal { gpu: n, temperature_c: 99 } };
+    let named = |instance: u64, n: u32| (instance, u64::from(n), event(n));
+    store.agent_events(machine, &[named(u64::MAX, 1), named(u64::MAX, 2)]).await.unwrap();
+    let read = async || due(&store).await.into_iter().find(|due| due.row.machine.id == machine).unwrap();
+    let one = read().await;
+    assert_eq!(one.observed.events, [event(1), event(2)]);
+    let step = Decided { events_taken: 2, ..decided(&one, Lifecycle::Planned) };
+    store.machines_step(epoch, &[step]).await.unwrap();
+    store.agent_events(machine, &[named(u64::MAX, 2), named(u64::MAX, 3)]).await.unwrap();
+    assert_eq!(read().await.observed.events, [event(3)]);
+    // Another run of the agent begins at one again.
+    store.agent_events(machine, &[named(7, 1)]).await.unwrap();
+    assert_eq!(read().await.observed.events, [event(3), event(1)]);
+}
+
+/// An agent that only says that it is there moves its time on and wakes nobody.
+pub async fn an_agent_that_is_there_makes_nothing_due(bed: &Bed) {
+    let store = site(bed).await;
+    let epoch = store.fleet_epoch_take().await.unwrap();
+    let machine = MachineId(1);
+    let seen =
+        AgentSeen { at: NOW, serial: "S1".into(), driver: "580".into(), gpus: BTreeMap::new(), clock_skew_ms: 0 };
+    store.observe(&[(machine, NOW, Observation::Agent(seen))]).await.unwrap();
+    let batch: Vec<_> = due(&store).await.iter().map(|due| decided(due, Lifecycle::Planned)).collect();
+    store.machines_step(epoch, &batch).await.unwrap();
+    let later = UnixMillis(NOW.0 + 30_000);
+    store.agents_alive(&[(machine, later), (MachineId(2), later)]).await.unwrap();
+    assert!(due(&store).await.is_empty());
+    assert_eq!(store.observed(machine).await.unwrap().agent.unwrap().at, later);
+    assert_eq!(store.observed(MachineId(2)).await.unwrap().agent, None);
 }
