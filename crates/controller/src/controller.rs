@@ -25,6 +25,9 @@ pub enum Readiness {
 /// Hands a signed snapshot to the gateway. An error says why the gateway keeps the old one.
 pub type OnPublish = Arc<dyn Fn(&[u8]) -> Result<(), String> + Send + Sync>;
 
+/// A token's text and its hash.
+pub type AgentToken = Arc<dyn Fn() -> (String, String) + Send + Sync>;
+
 /// Fills a buffer with bytes that nobody can foresee.
 pub type FillRandom = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
 
@@ -49,6 +52,8 @@ pub struct ControllerParts {
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// Rung when something was changed that the reconcilers act on.
     pub bell: crate::reconcile::Bell,
+    /// Makes a one-time token for an agent: its text and the hash to store. None where no agent can enrol.
+    pub agent_token: Option<AgentToken>,
 }
 
 /// The control API of one process. Cheap to clone.

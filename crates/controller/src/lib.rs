@@ -8,6 +8,7 @@
 //! publishes it.
 
 pub mod access;
+pub mod agents;
 mod api;
 mod controller;
 mod input;
@@ -18,7 +19,7 @@ pub mod seal;
 pub mod secret;
 
 pub use api::openapi;
-pub use controller::{Controller, ControllerParts, Readiness};
+pub use controller::{AgentToken as AgentTokens, Controller, ControllerParts, Readiness};
 pub use input::BODY_BYTES_MAX;
 pub use issue::{Issuer, TTL as SNAPSHOT_TTL};
 pub use problem::{Problem, ProblemBody};

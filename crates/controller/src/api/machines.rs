@@ -1,7 +1,7 @@
 //! Machines: what they are, why, and what a person may decide about them. `hoheit machine`, `hoheit fleet`.
 
 use super::{Answer, List};
-use crate::access::{Allowed, MachineRead, MachineUpdate};
+use crate::access::{Allowed, MachineEnrol, MachineRead, MachineUpdate};
 use crate::input::{self, Body, Id, Query};
 use crate::{Controller, Problem};
 use axum::Json;
@@ -10,7 +10,7 @@ use fleet::lifecycle;
 use fleet::machine::{Lifecycle, Machine, Spec};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use store::{Bmc, FleetEvent, MachineRow};
+use store::{AgentToken, Bmc, FleetEvent, MachineRow};
 use types::{AcceptanceId, MachineId, UnixMillis};
 use utoipa::ToSchema;
 
@@ -325,6 +325,45 @@ pub async fn update(
     controller.store().machine_change(row.version, &row.spec, &row.machine, &event, &entry).await?;
     controller.bell().ring();
     Ok(Json(MachineBody::from(&row)))
+}
+
+/// A one-time token for a machine's agent.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AgentTokenBody {
+    #[schema(value_type = String)]
+    pub machine: MachineId,
+    /// Shown once; `hoheit agent run --token-file` takes it.
+    pub token: String,
+    #[schema(value_type = i64)]
+    pub expires_at: UnixMillis,
+}
+
+/// Makes a one-time token with which a machine's agent enrols; bound to the machine's serial number if that is known.
+#[utoipa::path(post, path = "/api/v1/machines/{id}/agent-token", tag = "fleet",
+    params(("id" = String, Path, description = "mach_…")),
+    responses((status = 201, body = AgentTokenBody), (status = "4XX", body = crate::ProblemBody, content_type = "application/problem+json")))]
+pub async fn agent_token(
+    may: Allowed<MachineEnrol>,
+    State(controller): State<Controller>,
+    Id(id): Id<MachineId>,
+) -> super::Created<AgentTokenBody> {
+    may.caller.require(None)?;
+    let row = machine(&controller, id).await?;
+    let Some(make) = &controller.parts().agent_token else {
+        return Err(Problem::conflict("No agent can enrol at this site: start `hoheit up` with --agents ADDR."));
+    };
+    if row.machine.lifecycle == Lifecycle::Retired {
+        return Err(Problem::conflict("The machine is retired; its agent may not speak."));
+    }
+    let bill = row.spec.serials.get("chassis").filter(|serial| !serial.is_empty()).cloned();
+    let custody = controller.store().observed(id).await?.custody.map(|custody| custody.serial);
+    let expires_at = UnixMillis(controller.now().0 + agent::token::TOKEN_LIFE_MS);
+    let (text, hash) = make();
+    let token = AgentToken { machine: id, serial: bill.or(custody), expires_at, key: None };
+    let entry =
+        may.entry(&controller, id, None, &serde_json::json!({ "serial": token.serial, "expires_at": expires_at }));
+    controller.store().agent_token_create(&hash, &token, &entry).await?;
+    super::created(AgentTokenBody { machine: id, token: text, expires_at })
 }
 
 /// Where machines' BMCs are.

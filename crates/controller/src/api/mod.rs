@@ -113,6 +113,7 @@ fn described() -> OpenApiRouter<Controller> {
         .routes(routes!(site::get, site::apply))
         .routes(routes!(machines::list))
         .routes(routes!(machines::get, machines::update))
+        .routes(routes!(machines::agent_token))
         .routes(routes!(machines::bmcs))
         .routes(routes!(machines::events))
         .routes(routes!(orders::list))

@@ -33,11 +33,6 @@ struct Inner {
     changed: Notify,
 }
 
-/// Does what it can of what is wanted; called after each change. Never blocks.
-pub trait Hands: Send + Sync {
-    fn look(&self, wants: &Wants);
-}
-
 impl Wants {
     /// Replaces what a machine wants.
     pub fn set(&self, wanted: Wanted) {

@@ -3,7 +3,8 @@
 //! - [`machines`]: a pass over the machines that are due, as one transaction;
 //! - [`orders`]: what robots and people did, what time does to orders, which robot takes which task;
 //! - [`certify`]: the certificate of a machine that is valid, from what was seen;
-//! - [`hands`]: what cannot be done in a transaction: BMCs, agents' commands.
+//! - [`hands`]: what cannot be done in a transaction is wanted; [`bmcs`] does what is wanted of BMCs, the agents' desk tells
+//!   agents, [`robots`] tells robots.
 //!
 //! Activated by events ([`Bell`]) and by time. Two controllers are fenced by an epoch: who starts takes the next one, and
 //! what the older one writes from then on is refused, so it stops.
@@ -12,12 +13,14 @@
 //! wants are in the machines' rows and the next start has them done. Everything done is idempotent under (machine, entry,
 //! attempt).
 
+pub mod bmcs;
 pub mod certify;
 pub mod hands;
 pub mod machines;
 pub mod orders;
+pub mod robots;
 
-pub use hands::{Hands, Wanted, Wants};
+pub use hands::{Wanted, Wants};
 pub use machines::{Pass, PassError, Reconciler, ReconcilerParts, Stage};
 
 use std::sync::Arc;

@@ -112,6 +112,7 @@ fn rows() -> Vec<Row> {
         get("/api/v1/machines", None, Partner),
         get("/api/v1/machines/{id}", Machine, Partner),
         row("POST", "/api/v1/machines/{id}", Held, Installer, 200, json!({ "do": "drain", "reason": "fans" })),
+        row("POST", "/api/v1/machines/{id}/agent-token", Machine, Auditor, 201, json!({})),
         row(
             "PUT",
             "/api/v1/bmcs",

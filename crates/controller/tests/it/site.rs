@@ -134,6 +134,12 @@ impl Site {
             ready: Arc::new(|| Readiness::Ready),
             metrics: Arc::new(|| "# EOF\n".to_owned()),
             bell: Default::default(),
+            agent_token: Some(Arc::new(|| {
+                let mut secret = [0; 32];
+                getrandom::fill(&mut secret).unwrap();
+                let token = agent::token::Token::new(secret, [9; 32]);
+                (token.text(), token.hash())
+            })),
         });
         let inc = IncarnationId(1);
         store.incarnation_begin("gateway-1", inc, UnixMillis(START)).await.unwrap();

@@ -6,6 +6,7 @@
 mod embedded;
 mod files;
 mod first;
+mod fleet;
 mod folder;
 mod metrics;
 mod options;
@@ -136,7 +137,8 @@ async fn serve(options: Options, folder: Folder, clock: Arc<SystemClock>) -> Res
         progress: Default::default(),
         fault: None,
     };
-    let controller = controller(&folder, &sealer, &receipt_key, issuer, &gateway, &clock);
+    let fleet = fleet::prepare(&options, &folder, &store, &clock).await?;
+    let controller = controller(&folder, &sealer, &receipt_key, issuer, &gateway, &clock, &fleet);
     if away.is_none() {
         controller.publish().await.map_err(|problem| anyhow::anyhow!("{problem}"))?;
     }
@@ -144,6 +146,7 @@ async fn serve(options: Options, folder: Folder, clock: Arc<SystemClock>) -> Res
     let (stop, stopped) = watch::channel(false);
     let sealer = tokio::spawn(seal(sealer, gateway.clone(), stopped.clone()));
     let tracer = exporter.map(|exporter| traces::start(exporter, &gateway, stopped.clone()));
+    let fleet = fleet.start(&options, &folder, &receipt_key, &clock, stopped.clone()).await?;
     let refresher = tokio::spawn(refresh(controller.clone(), stopped));
 
     let listener = TcpListener::bind(options.listen)
@@ -152,6 +155,7 @@ async fn serve(options: Options, folder: Folder, clock: Arc<SystemClock>) -> Res
     let fallback = fallback(controller.router());
     let lanes = gateway::listen::start(gateway.clone(), listener, lanes, tokio::runtime::Handle::current(), fallback)?;
     announce(&options, &folder, address, running.as_ref());
+    fleet.announce();
 
     tokio::select! {
         _ = terminate.recv() => {}
@@ -169,6 +173,7 @@ async fn serve(options: Options, folder: Folder, clock: Arc<SystemClock>) -> Res
     tender.abort();
     let _in_time = tokio::time::timeout(GIVE_BACK_AT_STOP, gateway.give_back()).await;
     stop.send_replace(true);
+    fleet.stop().await;
     sealer.await?;
     refresher.await?;
     if let Some(tracer) = tracer {
@@ -205,6 +210,7 @@ fn controller(
     issuer: Issuer,
     gateway: &Arc<Gateway>,
     clock: &Arc<SystemClock>,
+    fleet: &fleet::Prepared,
 ) -> Controller {
     let pepper = controller::secret::Pepper::new(&folder.pepper);
     let (publishing, watching) = (gateway.clone(), gateway.clone());
@@ -223,7 +229,8 @@ fn controller(
         random: Arc::new(move |bytes| random.random(bytes)),
         ready: Arc::new(move || readiness(&watching)),
         metrics: metrics::text(gateway, &sealer.progress),
-        bell: Default::default(),
+        bell: fleet.bell.clone(),
+        agent_token: fleet.agent_token(),
     })
 }
 

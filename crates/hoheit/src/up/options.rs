@@ -99,6 +99,36 @@ pub struct Options {
     /// tokens. Costs about 256 bytes a token.
     #[arg(long, value_name = "CLASS", value_enum, default_value = "confidential")]
     pub pad_streams: PadStreams,
+    /// Where agents of machines connect (TLS with the site's own CA); no agent can enrol if left out.
+    #[arg(long, value_name = "ADDR", help_heading = "Machines")]
+    pub agents: Option<SocketAddr>,
+    /// A name or address under which agents reach that; 127.0.0.1 and the address itself are there already.
+    #[arg(long, value_name = "NAME", help_heading = "Machines")]
+    pub agents_name: Vec<String>,
+    /// The robots' broker: mqtts://HOST:PORT, or mqtt:// on this machine.
+    #[arg(long, value_name = "URL", help_heading = "Machines")]
+    pub mqtt_url: Option<String>,
+    /// Who we are at the broker.
+    #[arg(long, value_name = "NAME", requires = "mqtt_url", help_heading = "Machines")]
+    pub mqtt_user: Option<String>,
+    /// A file with the password.
+    #[arg(long, value_name = "FILE", requires = "mqtt_user", help_heading = "Machines")]
+    pub mqtt_password_file: Option<PathBuf>,
+    /// Certificates (PEM) that the broker's is signed by; otherwise the public ones.
+    #[arg(long, value_name = "FILE", requires = "mqtt_url", help_heading = "Machines")]
+    pub mqtt_ca: Option<PathBuf>,
+    /// Certificates (PEM) that BMCs' are signed by; a BMC with a pin needs none.
+    #[arg(long, value_name = "FILE", help_heading = "Machines")]
+    pub bmc_ca: Option<PathBuf>,
+    /// Ask BMCs on 127.0.0.1 without TLS: simulated ones.
+    #[arg(long, help_heading = "Machines")]
+    pub bmc_plain_on_loopback: bool,
+    /// Where BMCs fetch firmware: URL/COMPONENT.
+    #[arg(long, value_name = "URL", help_heading = "Machines")]
+    pub firmware_url: Option<String>,
+    /// Reconcile machines and orders here. One process of a site does; the one started last. Without --database-url it does.
+    #[arg(long, help_heading = "Machines")]
+    pub reconcile: bool,
     /// Text for people, JSON for collectors.
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,

@@ -56,6 +56,13 @@ fn event(mut c: Columns<'_>) -> Result<FleetEvent, StoreError> {
 }
 
 impl Store {
+    /// Tells of something that no step decided: a finding about an agent or a robot.
+    pub async fn fleet_event(&self, event: &FleetEvent) -> Result<(), StoreError> {
+        let mut session = self.database.write().await?;
+        insert(&mut session, event).await?;
+        session.commit().await
+    }
+
     /// Events after a number, oldest first.
     pub async fn fleet_events(&self, after: u64, limit: u32) -> Result<Vec<FleetEvent>, StoreError> {
         let rows = self.database.rows(AFTER, values![int(after, "the number of events")?, limit]).await?;

@@ -1,0 +1,223 @@
+//! The site's desk for agents, over the store: tokens, certificates, what agents see, and what their machines are to do.
+//!
+//! What it is not: it terminates no TLS and decides who may speak for whom (`agent::site` does both), and it decides nothing
+//! about a machine: reports become observations, and a step follows.
+//!
+//! Of 1,250 agents that report every ten seconds most say only that they are there. That is kept here and written
+//! twice a minute ([`AgentDesk::flush`]). If we crash before, the agents were silent for so long, which is a tenth of the
+//! limit.
+
+use crate::controller::FillRandom;
+use crate::reconcile::{Bell, Wanted, Wants};
+use agent::ca::Issued;
+use agent::site::{Desk, Redeem, Refusal, Run, Seen};
+use agent::wire::{Command, CommandKind};
+use fleet::action::Action;
+use fleet::machine::{Finding, Lifecycle};
+use fleet::observed::Event;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use store::{AgentCertificate, FleetEvent, Observation, Redeemed, Store, StoreError};
+use types::{MachineId, UnixMillis};
+
+/// How often presence is written: twice a minute for 1,250 machines is one transaction of 1,250 small updates.
+pub const FLUSH_EVERY: Duration = Duration::from_secs(30);
+
+/// Clones are one desk.
+#[derive(Clone)]
+pub struct AgentDesk(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    wants: Wants,
+    bell: Bell,
+    heard: Mutex<Heard>,
+}
+
+/// What is kept of agents between two writes.
+#[derive(Default)]
+struct Heard {
+    alive: BTreeMap<MachineId, UnixMillis>,
+    /// Machines whose agents say that they begin nothing new.
+    stopped: BTreeMap<MachineId, bool>,
+}
+
+fn away(error: StoreError) -> Refusal {
+    tracing::warn!(%error, "an agent's word could not be stored; it says it again");
+    Refusal::Unavailable(error.to_string())
+}
+
+impl AgentDesk {
+    pub fn new(store: Store, wants: Wants, bell: Bell) -> AgentDesk {
+        AgentDesk(Arc::new(Inner { store, wants, bell, heard: Mutex::default() }))
+    }
+
+    /// Writes who was heard since the last time.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        let heard = std::mem::take(&mut self.heard().alive);
+        let heard: Vec<_> = heard.into_iter().collect();
+        if heard.is_empty() { Ok(()) } else { self.0.store.agents_alive(&heard).await }
+    }
+
+    /// Writes who was heard until it is dropped.
+    pub async fn keep_flushing(self) {
+        loop {
+            tokio::time::sleep(FLUSH_EVERY).await;
+            if let Err(error) = self.flush().await {
+                tracing::warn!(%error, "agents' presence could not be stored");
+            }
+        }
+    }
+
+    fn heard(&self) -> std::sync::MutexGuard<'_, Heard> {
+        self.0.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn take(&self, seen: &Seen) -> Result<(), StoreError> {
+        let machine = seen.machine;
+        if let Some(state) = &seen.state {
+            self.heard().stopped.insert(machine, state.stopped);
+            let mut agent = state.agent.clone();
+            (agent.at, agent.clock_skew_ms) = (seen.at, seen.skew_ms);
+            let seen = [
+                (machine, seen.at, Observation::Agent(agent)),
+                (machine, seen.at, Observation::Running(state.running)),
+            ];
+            self.0.store.observe(&seen).await?;
+            self.0.bell.ring();
+        } else {
+            self.heard().alive.insert(machine, seen.at);
+        }
+        let mut events: Vec<(u64, u64, Event)> = Vec::with_capacity(seen.events.len());
+        for event in &seen.events {
+            events.push((event.instance, event.number, Event { at: event.at, what: event.what.clone() }));
+        }
+        if !events.is_empty() {
+            self.0.store.agent_events(machine, &events).await?;
+            self.0.bell.ring();
+        }
+        // A reset or a restart that was done comes as an event of its own.
+        for done in seen.done.iter().filter(|done| !done.ok) {
+            tracing::warn!(%machine, command = %done.id, why = %done.text, "an agent could not do what it was told");
+        }
+        Ok(())
+    }
+
+    /// What the machine is to do now, from what its last step wants.
+    fn commands(&self, machine: MachineId) -> Vec<Command> {
+        let Some(wanted) = self.0.wants.of(machine) else { return self.resume(machine, None) };
+        let mut commands: Vec<Command> = wanted.actions.iter().filter_map(|action| command(&wanted, action)).collect();
+        if !wanted.actions.contains(&Action::StopWork) {
+            commands.extend(self.resume(machine, Some(&wanted)));
+        }
+        commands
+    }
+
+    /// A machine that stopped, and is not draining any more.
+    fn resume(&self, machine: MachineId, wanted: Option<&Wanted>) -> Vec<Command> {
+        let stopped = self.heard().stopped.get(&machine) == Some(&true);
+        match stopped && wanted.is_none_or(|wanted| wanted.lifecycle == Lifecycle::Accepted) {
+            true => vec![Command { id: "resume".to_owned(), what: CommandKind::ResumeWork }],
+            false => Vec::new(),
+        }
+    }
+}
+
+fn command(wanted: &Wanted, action: &Action) -> Option<Command> {
+    let (entry, attempt) = (wanted.entry, wanted.attempt);
+    let (id, what) = match action {
+        Action::Validate { suite } => {
+            let run = CommandKind::RunSuite { suite: suite.clone(), text: None, entry, attempt };
+            (format!("validate/{entry}/{attempt}"), run)
+        }
+        Action::RestartEngine { gpu, since } => {
+            (format!("restart/{gpu}/{}", since.0), CommandKind::RestartEngine { gpu: *gpu, since: *since })
+        }
+        Action::ResetGpu { gpu, since } => {
+            (format!("reset/{gpu}/{}", since.0), CommandKind::ResetGpu { gpu: *gpu, since: *since })
+        }
+        Action::StopWork => {
+            (format!("stop/{entry}"), CommandKind::StopWork { reason: "this machine is being drained".to_owned() })
+        }
+        _ => return None,
+    };
+    Some(Command { id, what })
+}
+
+impl Desk for AgentDesk {
+    async fn redeem(&self, asked: &Redeem) -> Result<MachineId, Refusal> {
+        let spent =
+            self.0.store.agent_redeem(&asked.token, &asked.key, &asked.serial, asked.now).await.map_err(away)?;
+        match spent {
+            Redeemed::For(machine) => Ok(machine),
+            Redeemed::Unknown => Err(Refusal::TokenUnknown),
+            Redeemed::Expired(machine) => Err(Refusal::TokenExpired { machine: Some(machine) }),
+            Redeemed::Spent(machine) => Err(Refusal::TokenSpent { machine: Some(machine) }),
+            Redeemed::OtherSerial(machine, want) => Err(Refusal::OtherSerial { machine: Some(machine), want }),
+        }
+    }
+
+    async fn issued(&self, issued: &Issued) -> Result<(), Refusal> {
+        let certificate = AgentCertificate { machine: issued.machine, not_after: issued.not_after, revoked: false };
+        self.0.store.agent_certify(&issued.number, &certificate).await.map_err(away)
+    }
+
+    async fn standing(&self, machine: MachineId, certificate: &str) -> Result<(), Refusal> {
+        let known = self.0.store.agent_certificate(certificate).await.map_err(away)?;
+        match known.filter(|known| known.machine == machine && !known.revoked) {
+            Some(_) => {}
+            None => return Err(Refusal::Revoked),
+        }
+        let row = self.0.store.machine(machine).await.map_err(away)?;
+        match row.is_some_and(|row| row.machine.lifecycle != Lifecycle::Retired) {
+            true => Ok(()),
+            false => Err(Refusal::Revoked),
+        }
+    }
+
+    async fn report(&self, seen: &Seen) -> Result<Vec<Command>, Refusal> {
+        self.take(seen).await.map_err(away)?;
+        Ok(self.commands(seen.machine))
+    }
+
+    async fn validation(&self, run: &Run) -> Result<(), Refusal> {
+        let seen = run.validation.ended_at.unwrap_or(run.validation.begun_at);
+        let observation = Observation::Validation(run.validation.clone());
+        self.0.store.observe(&[(run.machine, seen, observation)]).await.map_err(away)?;
+        self.0.bell.ring();
+        Ok(())
+    }
+
+    async fn finding(&self, machine: Option<MachineId>, finding: Finding) {
+        tracing::warn!(code = %finding.code, machine = machine.map(tracing::field::display), "{}", finding.text);
+        let text = format!("{}: {}", finding.code, finding.text);
+        let event = FleetEvent { seq: 0, at: finding.at, machine, kind: "agent".to_owned(), text };
+        if let Err(error) = self.0.store.fleet_event(&event).await {
+            tracing::warn!(%error, "a finding about an agent could not be stored");
+        }
+    }
+}
+
+/// A clock that the desk's listener shares with the rest of this process.
+#[derive(Clone)]
+pub struct DeskClock {
+    pub now: Arc<dyn Fn() -> UnixMillis + Send + Sync>,
+    pub random: FillRandom,
+}
+
+impl std::fmt::Debug for DeskClock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DeskClock")
+    }
+}
+
+impl agent::clock::Clock for DeskClock {
+    fn now(&self) -> UnixMillis {
+        (self.now)()
+    }
+
+    fn random(&self, bytes: &mut [u8]) {
+        (self.random)(bytes);
+    }
+}
