@@ -58,10 +58,14 @@ CREATE TABLE orders (
     kind TEXT NOT NULL,
     state TEXT NOT NULL,
     version BIGINT NOT NULL,
+    -- The exclusive zone in which a task of it runs now.
+    zone TEXT,
     body TEXT NOT NULL,
     UNIQUE (machine, entry, kind)
 );
 CREATE INDEX orders_by_state ON orders (state, id);
+-- Two tasks never run in one zone, whoever starts them.
+CREATE UNIQUE INDEX orders_in_zones ON orders (zone) WHERE zone IS NOT NULL;
 CREATE TABLE order_tasks (
     task TEXT PRIMARY KEY,
     order_id TEXT NOT NULL REFERENCES orders (id)

@@ -103,6 +103,8 @@ pub struct Reconciler {
     /// Every machine, as last read or stored: for what only a look at the whole fleet can permit.
     fleet: BTreeMap<MachineId, (Spec, Machine)>,
     cables: Cables,
+    /// Open orders as last read, with their versions.
+    pub(super) open: BTreeMap<OrderId, store::OrderRow>,
     /// Domain pages that were told: cause, domain and since when.
     told: BTreeSet<(String, String, i64)>,
 }
@@ -119,8 +121,14 @@ impl Reconciler {
     pub async fn start(mut parts: ReconcilerParts) -> Result<Reconciler, PassError> {
         let epoch = parts.store.fleet_epoch_take().await?;
         parts.rules.listening_since = (parts.clock)();
-        let mut reconciler =
-            Reconciler { parts, epoch, fleet: BTreeMap::new(), cables: Cables::default(), told: BTreeSet::new() };
+        let mut reconciler = Reconciler {
+            parts,
+            epoch,
+            fleet: BTreeMap::new(),
+            cables: Cables::default(),
+            open: BTreeMap::new(),
+            told: BTreeSet::new(),
+        };
         let mut after = None;
         loop {
             let rows = reconciler.parts.store.machines(after, None, crate::input::LIST_LIMIT_MAX).await?;

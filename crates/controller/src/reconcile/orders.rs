@@ -12,7 +12,7 @@ use store::{FleetEvent, Observation, OrderRow, SiteModel, Store, StoreError};
 use types::audit::AuditEntry;
 use types::{MachineId, OrderId, TaskId, UnixMillis};
 
-/// Open orders are read in pages of this many: 300 orders of 10 kB are 3 MB.
+/// Many open orders are read in pages of this many: 300 orders of 10 kB are 3 MB.
 const PAGE: u32 = 300;
 
 /// The robots of the site, as `robots` knows them. A site without robots has [`NoRobots`].
@@ -79,22 +79,10 @@ pub enum TaskError {
 }
 
 /// Zones in which tasks of other orders are at work.
-fn busy(orders: &[OrderRow], except: OrderId) -> BTreeSet<String> {
-    let others = orders.iter().filter(|row| row.order.id != except);
+fn busy(orders: &BTreeMap<OrderId, OrderRow>, except: OrderId) -> BTreeSet<String> {
+    let others = orders.values().filter(|row| row.order.id != except);
     let tasks = others.flat_map(|row| row.order.tasks.iter()).filter(|task| task.state == TaskState::Running);
     tasks.map(|task| task.zone.clone()).filter(|zone| !zone.is_empty()).collect()
-}
-
-async fn read(store: &Store, state: &str) -> Result<Vec<OrderRow>, StoreError> {
-    let mut all: Vec<OrderRow> = Vec::new();
-    loop {
-        let page = store.orders(all.last().map(|row| row.order.id), Some(state), PAGE).await?;
-        let last = page.len() < PAGE as usize;
-        all.extend(page);
-        if last {
-            return Ok(all);
-        }
-    }
 }
 
 /// Something that a person did to a task or an order; stored with its audit entry, or refused.
@@ -105,11 +93,11 @@ pub async fn apply(
     entry: Option<&AuditEntry>,
     now: UnixMillis,
 ) -> Result<Order, TaskError> {
-    let open = match event {
-        Event::Start { .. } => read(store, OrderState::Open.as_str()).await?,
-        _ => Vec::new(),
+    let busy = match event {
+        Event::Start { .. } => store.zones_busy(row.order.id).await?,
+        _ => BTreeSet::new(),
     };
-    let next = order::apply(&row.order, event, &busy(&open, row.order.id), now)?;
+    let next = order::apply(&row.order, event, &busy, now)?;
     let seen = custody(&row.order, &next);
     let events = told(&row.order, &next, now);
     store.orders_change(&[(next.clone(), row.version)], &seen, &events, entry).await?;
@@ -142,57 +130,94 @@ fn told(before: &Order, after: &Order, now: UnixMillis) -> Vec<FleetEvent> {
     vec![FleetEvent { seq: 0, at: now, machine: Some(after.machine), kind: "order".to_owned(), text }]
 }
 
+/// Orders that changed in a turn, as they were.
+type Before = BTreeMap<OrderId, Order>;
+
 impl Reconciler {
     /// One turn of the orders; true if something changed.
     pub async fn orders(&mut self) -> Result<bool, PassError> {
         let now = self.now();
         let said = self.parts.robots.said();
-        let mut rows = read(&self.parts.store, OrderState::Open.as_str()).await?;
+        self.read_orders().await?;
         self.at(Stage::OrdersRead)?;
-        if rows.is_empty() && said.is_empty() {
+        if self.open.is_empty() && said.is_empty() {
             return Ok(false);
         }
-        let mut changed: BTreeMap<OrderId, usize> = BTreeMap::new();
-        let before: Vec<Order> = rows.iter().map(|row| row.order.clone()).collect();
+        let mut before = Before::new();
         for word in &said {
-            self.hear(word, &mut rows, &mut changed, now);
+            self.hear(word, &mut before, now);
         }
-        for (place, row) in rows.iter_mut().enumerate() {
-            let next = order::step(&row.order, &self.parts.orders, now);
-            if next != row.order {
-                row.order = next;
-                changed.insert(row.order.id, place);
-            }
+        let late: Vec<Order> = self.open.values().map(|row| order::step(&row.order, &self.parts.orders, now)).collect();
+        for next in late {
+            self.put(next, &mut before);
         }
-        let gifts = self.assign(&mut rows, &mut changed, now);
-        let mut write = Vec::new();
-        let (mut seen, mut events) = (Vec::new(), Vec::new());
-        for place in changed.values() {
-            let row = &rows[*place];
-            seen.extend(custody(&before[*place], &row.order));
-            events.extend(told(&before[*place], &row.order, now));
+        self.assign(&mut before, now);
+        let (mut write, mut seen, mut events) = (Vec::new(), Vec::new(), Vec::new());
+        for (id, old) in &before {
+            let Some(row) = self.open.get(id) else { continue };
+            seen.extend(custody(old, &row.order));
+            events.extend(told(old, &row.order, now));
             write.push((row.order.clone(), row.version));
         }
         if !write.is_empty() {
-            match self.parts.store.orders_change(&write, &seen, &events, None).await {
-                // A person was faster with one of them: read again.
+            let stored = self.parts.store.orders_change(&write, &seen, &events, None).await;
+            // What was kept is older or newer than what is stored now; it is read again.
+            before.keys().for_each(|id| drop(self.open.remove(id)));
+            match stored {
+                // A person was faster with one of them.
                 Err(StoreError::Conflict { .. }) => return Ok(true),
                 other => other?,
             }
         }
         self.at(Stage::OrdersStored)?;
         self.parts.robots.stored(said.len());
-        for (robot, place, task) in gifts {
-            self.parts.robots.give(&robot, &rows[place].order, task);
+        let rest = self.open.values().map(|row| &row.order);
+        for order in write.iter().map(|(order, _)| order).chain(rest) {
+            self.give(order);
         }
         Ok(!write.is_empty())
     }
 
+    /// Reads what changed since the last turn.
+    async fn read_orders(&mut self) -> Result<(), PassError> {
+        let present: BTreeMap<OrderId, u64> = self.parts.store.orders_open().await?.into_iter().collect();
+        self.open.retain(|id, row| present.get(id) == Some(&row.version));
+        if self.open.is_empty() && present.len() > PAGE as usize / 10 {
+            let mut after = None;
+            while let Some(last) = {
+                let page = self.parts.store.orders(after, Some(OrderState::Open.as_str()), PAGE).await?;
+                let last = page.last().map(|row| row.order.id);
+                self.open.extend(page.into_iter().map(|row| (row.order.id, row)));
+                last
+            } {
+                after = Some(last);
+            }
+            return Ok(());
+        }
+        for id in present.keys() {
+            if !self.open.contains_key(id)
+                && let Some(row) = self.parts.store.order(*id).await?
+                && row.order.state == OrderState::Open
+            {
+                self.open.insert(*id, row);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps an order as it is from now on, if it changed.
+    fn put(&mut self, next: Order, before: &mut Before) {
+        let Some(row) = self.open.get_mut(&next.id) else { return };
+        if row.order != next {
+            let old = std::mem::replace(&mut row.order, next);
+            before.entry(old.id).or_insert(old);
+        }
+    }
+
     /// A robot's word changes its own task, or nothing.
-    fn hear(&self, word: &Said, rows: &mut [OrderRow], changed: &mut BTreeMap<OrderId, usize>, now: UnixMillis) {
-        let holds = |row: &OrderRow| row.order.tasks.iter().any(|task| task.id == word.task);
-        let Some(place) = rows.iter().position(holds) else { return };
-        let busy = busy(rows, rows[place].order.id);
+    fn hear(&mut self, word: &Said, before: &mut Before, now: UnixMillis) {
+        let holds = |row: &&OrderRow| row.order.tasks.iter().any(|task| task.id == word.task);
+        let Some(row) = self.open.values().find(holds) else { return };
         let by = Assignee::Robot(word.robot.clone());
         let task = word.task;
         let event = match &word.what {
@@ -200,55 +225,46 @@ impl Reconciler {
             Word::Done(evidence) => Event::Done { task, by, evidence: evidence.clone() },
             Word::Failed { why, retriable } => Event::Fail { task, by, why: why.clone(), retriable: *retriable },
             Word::Lost(why) => {
-                let mine = rows[place].order.tasks.iter().find(|one| one.id == task);
-                match mine.map(|one| (one.state, one.assignee.as_ref())) {
-                    Some((TaskState::Assigned, Some(who))) if *who == by => Event::GiveBack { task, why: why.clone() },
-                    Some((TaskState::Running, Some(who))) if *who == by => {
-                        Event::Fail { task, by, why: why.clone(), retriable: true }
-                    }
+                let mine = row.order.tasks.iter().find(|one| one.id == task && one.assignee.as_ref() == Some(&by));
+                match mine.map(|one| one.state) {
+                    Some(TaskState::Assigned) => Event::GiveBack { task, why: why.clone() },
+                    Some(TaskState::Running) => Event::Fail { task, by, why: why.clone(), retriable: true },
                     _ => return,
                 }
             }
         };
-        match order::apply(&rows[place].order, &event, &busy, now) {
-            Ok(next) if next != rows[place].order => {
-                rows[place].order = next;
-                changed.insert(rows[place].order.id, place);
-            }
-            Ok(_) => {}
+        match order::apply(&row.order, &event, &busy(&self.open, row.order.id), now) {
+            Ok(next) => self.put(next, before),
             Err(refusal) => {
                 tracing::warn!(robot = %word.robot, task = %word.task, %refusal, "a robot's word changed nothing");
             }
         }
     }
 
-    /// Gives ready tasks to robots that are fit; and once more what they were given and may not have got.
-    fn assign(
-        &self,
-        rows: &mut [OrderRow],
-        changed: &mut BTreeMap<OrderId, usize>,
-        now: UnixMillis,
-    ) -> Vec<(String, usize, TaskId)> {
+    /// Gives ready tasks to robots that are fit.
+    fn assign(&mut self, before: &mut Before, now: UnixMillis) {
         let robots = self.robots();
-        let orders: Vec<Order> = rows.iter().map(|row| row.order.clone()).collect();
+        if robots.is_empty() {
+            return;
+        }
+        let orders: Vec<Order> = self.open.values().map(|row| row.order.clone()).collect();
         for gift in order::assign(&orders, &robots) {
-            let Some(place) = orders.iter().position(|order| order.id == gift.order) else { continue };
+            let Some(row) = self.open.get(&gift.order) else { continue };
             let event = Event::Assign { task: gift.task, to: Assignee::Robot(gift.robot) };
-            if let Ok(next) = order::apply(&rows[place].order, &event, &BTreeSet::new(), now) {
-                rows[place].order = next;
-                changed.insert(gift.order, place);
+            if let Ok(next) = order::apply(&row.order, &event, &BTreeSet::new(), now) {
+                self.put(next, before);
             }
         }
-        let mut gifts = Vec::new();
-        for (place, row) in rows.iter().enumerate() {
-            for task in &row.order.tasks {
-                if let (TaskState::Assigned | TaskState::Running, Some(Assignee::Robot(robot))) =
-                    (task.state, &task.assignee)
-                {
-                    gifts.push((robot.clone(), place, task.id));
-                }
+    }
+
+    /// Sends what robots were given; once more what they may not have got.
+    fn give(&self, order: &Order) {
+        for task in &order.tasks {
+            if let (TaskState::Assigned | TaskState::Running, Some(Assignee::Robot(robot))) =
+                (task.state, &task.assignee)
+            {
+                self.parts.robots.give(robot, order, task.id);
             }
         }
-        gifts
     }
 }

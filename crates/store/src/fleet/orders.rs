@@ -5,15 +5,17 @@ use crate::database::{Columns, Session, int, values};
 use crate::fleet::events::{self, FleetEvent};
 use crate::statements::statements;
 use crate::{Store, StoreError};
-use fleet::order::Order;
+use fleet::order::{Order, OrderState, TaskState};
 use types::audit::AuditEntry;
 use types::{OrderId, TaskId};
 
 statements! {
-    INSERT = "INSERT INTO orders (id, machine, entry, kind, state, version, body) VALUES ($1, $2, $3, $4, $5, 1, $6)
+    INSERT = "INSERT INTO orders (id, machine, entry, kind, state, version, zone, body) VALUES ($1, $2, $3, $4, $5, 1, $6, $7)
               ON CONFLICT (machine, entry, kind) DO NOTHING";
     INSERT_TASK = "INSERT INTO order_tasks (task, order_id) VALUES ($1, $2)";
-    UPDATE = "UPDATE orders SET state = $3, body = $4, version = version + 1 WHERE id = $1 AND version = $2";
+    UPDATE = "UPDATE orders SET state = $3, zone = $4, body = $5, version = version + 1 WHERE id = $1 AND version = $2";
+    ZONES = "SELECT zone FROM orders WHERE zone IS NOT NULL AND id <> $1";
+    OPEN = "SELECT id, version FROM orders WHERE state = 'open' ORDER BY id";
     ONE = "SELECT body, version FROM orders WHERE id = $1";
     OF_TASK = "SELECT o.body, o.version FROM order_tasks AS t JOIN orders AS o ON o.id = t.order_id WHERE t.task = $1";
     OPEN_OF = "SELECT body, version FROM orders WHERE machine = $1 AND state IN ('open', 'held') ORDER BY id";
@@ -33,6 +35,12 @@ fn row(mut c: Columns<'_>) -> Result<OrderRow, StoreError> {
     Ok(OrderRow { order: from_json("an order", &c.text()?)?, version: c.count()? })
 }
 
+/// Where a task of an open order runs: tasks follow each other, so it is one at most.
+fn zone(order: &Order) -> Option<String> {
+    let running = order.tasks.iter().find(|task| task.state == TaskState::Running)?;
+    (order.state == OrderState::Open && !running.zone.is_empty()).then(|| running.zone.clone())
+}
+
 /// Makes the order unless there is one for this stay; true if it was made.
 pub(crate) async fn make(session: &mut Session, order: &Order) -> Result<bool, StoreError> {
     let values = values![
@@ -41,6 +49,7 @@ pub(crate) async fn make(session: &mut Session, order: &Order) -> Result<bool, S
         int(order.entry, "the number of states")?,
         order.kind.as_str(),
         order.state.as_str(),
+        zone(order),
         json(order)?
     ];
     if session.run(INSERT, values).await? == 0 {
@@ -53,7 +62,7 @@ pub(crate) async fn make(session: &mut Session, order: &Order) -> Result<bool, S
 }
 
 pub(crate) async fn update(session: &mut Session, order: &Order, version: u64) -> Result<bool, StoreError> {
-    let values = values![order.id, int(version, "a version")?, order.state.as_str(), json(order)?];
+    let values = values![order.id, int(version, "a version")?, order.state.as_str(), zone(order), json(order)?];
     Ok(session.run(UPDATE, values).await? > 0)
 }
 
@@ -75,7 +84,9 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut session = self.database.write().await?;
         for (order, version) in changed {
-            if !update(&mut session, order, *version).await? {
+            let updated = update(&mut session, order, *version).await;
+            let in_zone = |error: StoreError| error.meaning("a task that runs in this zone", "this order");
+            if !updated.map_err(in_zone)? {
                 return Err(StoreError::Conflict { what: "a newer state of this order" });
             }
             observations::touch(&mut session, order.machine).await?;
@@ -92,6 +103,19 @@ impl Store {
             session.run(INSERT_AUDIT, values).await?;
         }
         session.commit().await
+    }
+
+    /// Zones in which tasks of other orders run now.
+    pub async fn zones_busy(&self, except: OrderId) -> Result<std::collections::BTreeSet<String>, StoreError> {
+        let rows = self.database.rows(ZONES, values![except]).await?;
+        rows.iter().map(|row| row.columns().text()).collect()
+    }
+
+    /// Every open order's version: what a reader that keeps orders must read anew.
+    pub async fn orders_open(&self) -> Result<Vec<(OrderId, u64)>, StoreError> {
+        let rows = self.database.rows(OPEN, values![]).await?;
+        let one = |mut c: Columns<'_>| Ok((c.parsed()?, c.count()?));
+        rows.iter().map(|row| one(row.columns())).collect()
     }
 
     pub async fn order(&self, id: OrderId) -> Result<Option<OrderRow>, StoreError> {

@@ -6,7 +6,7 @@ use fleet::action::Action;
 use fleet::machine::{Lifecycle, Machine, MachineKind, Spec};
 use fleet::observed::{AgentSeen, Custody, Event, EventKind};
 use fleet::order::{Order, OrderKind, OrderState, Task, TaskState, Verb};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use store::{
     AgentCertificate, AgentToken, Bmc, Decided, Due, FleetEvent, NewAcceptance, Observation, Redeemed, SiteChange,
     StepError, Store, StoreError,
@@ -192,6 +192,7 @@ pub async fn a_stay_has_one_order_and_one_certificate(bed: &Bed) {
     assert_eq!(seen.order.map(|order| (order.entry, order.state)), Some((1, OrderState::Open)));
     assert!(!seen.certified.unwrap().sealed);
 
+    assert_eq!(store.orders_open().await.unwrap(), [(OrderId(1), 1)]);
     let stale = store.orders_change(&[(orders[0].order.clone(), 7)], &[], &[], None).await;
     assert!(matches!(stale, Err(StoreError::Conflict { .. })));
     let done = Order { state: OrderState::Done, ..orders[0].order.clone() };
@@ -335,4 +336,30 @@ pub async fn an_agent_that_is_there_makes_nothing_due(bed: &Bed) {
     assert!(due(&store).await.is_empty());
     assert_eq!(store.observed(machine).await.unwrap().agent.unwrap().at, later);
     assert_eq!(store.observed(MachineId(2)).await.unwrap().agent, None);
+}
+
+/// Whoever starts it, and however many at once: one task in a zone.
+pub async fn two_tasks_never_run_in_one_zone(bed: &Bed) {
+    let store = site(bed).await;
+    let epoch = store.fleet_epoch_take().await.unwrap();
+    for (n, read) in due(&store).await.iter().enumerate() {
+        let made = order(n as u128 + 1, read.row.machine.id.0);
+        let step = Decided { order: Some(made), ..decided(read, Lifecycle::Planned) };
+        store.machines_step(epoch, &[step]).await.unwrap();
+    }
+    let start = |row: &store::OrderRow| {
+        let mut next = row.order.clone();
+        next.tasks[0].state = TaskState::Running;
+        (next, row.version)
+    };
+    let rows = store.orders(None, Some("open"), 10).await.unwrap();
+    store.orders_change(&[start(&rows[0])], &[], &[], None).await.unwrap();
+    assert_eq!(store.zones_busy(OrderId(9)).await.unwrap(), BTreeSet::from(["k01".to_owned()]));
+    assert_eq!(store.zones_busy(rows[0].order.id).await.unwrap(), BTreeSet::new());
+    let second = store.orders_change(&[start(&rows[1])], &[], &[], None).await;
+    assert!(matches!(second, Err(StoreError::Conflict { .. })), "{second:?}");
+    let (mut done, version) = (start(&rows[0]).0, rows[0].version + 1);
+    done.tasks[0].state = TaskState::Done;
+    store.orders_change(&[(done, version)], &[], &[], None).await.unwrap();
+    store.orders_change(&[start(&rows[1])], &[], &[], None).await.unwrap();
 }
