@@ -6,5 +6,5 @@
 mod machine;
 mod run;
 
-pub use machine::{Fault, Machine, Sheet};
+pub use machine::{Do, Fault, Machine, Sheet};
 pub use run::{Options, run};

@@ -43,6 +43,22 @@ impl Plan {
         Ok(plan)
     }
 
+    /// An order that the robot already has: at this node, with this update. If it is past its first node and that was not of
+    /// the route, that node's name is lost and not needed again.
+    pub fn adopted(job: &Job, update_id: u32, sequence_id: u32, node: &str) -> Result<Plan, JobError> {
+        let place = sequence_id as usize / 2;
+        let on_route = job.route.iter().position(|it| it == node);
+        let stands_at = match (place, on_route) {
+            (0, _) => node,
+            (_, Some(at)) if at == place => "",
+            _ => "?",
+        };
+        let mut plan = Plan::new(job, stands_at)?;
+        plan.update_id = update_id;
+        plan.release(plan.base.max(place.saturating_add(BASE_NODES)));
+        Ok(plan)
+    }
+
     fn release(&mut self, base: usize) {
         self.base = base.clamp(1, self.nodes.len());
         for (place, node) in self.nodes.iter_mut().enumerate() {

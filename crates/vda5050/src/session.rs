@@ -207,8 +207,7 @@ struct Abilities {
 struct Seen {
     order_id: String,
     update_id: u32,
-    /// Where that order began, if we saw it.
-    first_node: String,
+    sequence: u32,
     node: String,
     automatic: bool,
     mode: String,

@@ -284,6 +284,7 @@ impl Machine {
             Fault::Die => {
                 self.tell(now, out);
                 out.push(Do::Die);
+                self.mute = true;
             }
             Fault::Silent => {
                 self.tell(now, out);

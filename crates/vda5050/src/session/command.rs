@@ -39,12 +39,12 @@ impl Session {
 
     /// The robot already has this order of ours: a controller before us sent it. Nothing is sent, its next state tells.
     fn adopt(&mut self, job: Job, out: &mut Out<'_>) {
-        let plan = Plan::new(&job, self.seen.as_ref().map_or("", |it| &it.first_node));
-        let mut plan = match plan {
+        let (update_id, sequence, node) =
+            self.seen.as_ref().map(|it| (it.update_id, it.sequence, it.node.clone())).unwrap_or_default();
+        let plan = match Plan::adopted(&job, update_id, sequence, &node) {
             Ok(plan) => plan,
             Err(error) => return self.refuse(&job, "job_invalid", error.to_string(), out),
         };
-        plan.update_id = self.seen.as_ref().map_or(0, |it| it.update_id);
         let mut current = self.begin(job, plan, out);
         current.answered = true;
         self.current = Some(current);

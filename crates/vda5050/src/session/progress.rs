@@ -30,7 +30,7 @@ impl Session {
     pub(super) fn state(&mut self, state: &State, out: &mut Out<'_>) {
         self.heard_at = Some(out.now);
         self.silent = false;
-        let seen = seen(state, self.seen.as_ref());
+        let seen = seen(state);
         let granted = self.seen.take().map(|it| it.zone_requests).unwrap_or_default();
         self.seen = Some(seen);
         self.troubles(state, out);
@@ -292,15 +292,12 @@ impl Current {
     }
 }
 
-fn seen(state: &State, before: Option<&Seen>) -> Seen {
+fn seen(state: &State) -> Seen {
     let charge = state.power_supply.state_of_charge;
     Seen {
         order_id: state.order_id.clone(),
         update_id: state.order_update_id,
-        first_node: match before {
-            Some(before) if before.order_id == state.order_id => before.first_node.clone(),
-            _ => first_node(state),
-        },
+        sequence: state.last_node_sequence_id,
         node: state.last_node_id.clone(),
         automatic: state.operating_mode == OperatingMode::Automatic,
         mode: state.operating_mode.as_str().to_owned(),
@@ -312,11 +309,6 @@ fn seen(state: &State, before: Option<&Seen>) -> Seen {
         errors: state.errors.iter().map(fingerprint).collect(),
         zone_requests: state.zone_requests.iter().map(|it| it.request_id.clone()).collect(),
     }
-}
-
-/// Where an order that we did not see begin has begun: its first node, if the robot is still there.
-fn first_node(state: &State) -> String {
-    if state.last_node_sequence_id == 0 { state.last_node_id.clone() } else { String::new() }
 }
 
 /// It has an order that is not at its end.
