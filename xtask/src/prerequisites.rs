@@ -80,6 +80,7 @@ pub fn sdks() -> Result<()> {
     python("python", "venv", &requirements, "Python's OpenAI SDK")?;
     python("openapi", "openapi", &root::path().join("tests/openapi/requirements.txt"), "schemathesis")?;
     python("sushy", "sushy", &root::path().join("tests/redfish/requirements.txt"), "sushy-tools")?;
+    python("vda5050", "vda5050", &root::path().join("tests/vda5050/requirements.txt"), "Python's jsonschema")?;
     once("node", &read(&sdk.join("package-lock.json"))?, || {
         screen::step("npm's OpenAI SDK into tests/sdk/node_modules (once)");
         let mut npm = Command::new("npm");

@@ -23,7 +23,7 @@ pub fn run(options: &Options) -> Result<()> {
     if !options.quick {
         // Where this machine may not be changed, the tests that need these skip and say so.
         let postgres = Needed { versions: Some("/usr/lib/postgresql"), ..Needed::of("initdb", "postgresql") };
-        for got in [prerequisites::debian(&[postgres]), prerequisites::sdks()] {
+        for got in [prerequisites::debian(&[postgres, Needed::of("mosquitto", "mosquitto")]), prerequisites::sdks()] {
             if let Err(error) = got {
                 eprintln!("{} {error:#}", screen::bad("skipping tests:"));
             }

@@ -281,11 +281,12 @@ impl Connection {
     /// Sends what waits, until the broker has acknowledged what it acknowledges, and says goodbye: no will.
     pub async fn close(mut self) -> Result<(), ConnectionError> {
         let closing = async {
-            while self.unacknowledged > 0 {
-                match self.taken()? {
-                    Some(_) => {}
-                    None => self.turn().await?,
+            loop {
+                while self.taken()?.is_some() {}
+                if self.unacknowledged == 0 {
+                    break;
                 }
+                self.turn().await?;
             }
             self.queue(&Packet::Disconnect)?;
             self.flush().await?;

@@ -85,7 +85,6 @@ const FACTSHEET_WORDS: Words = &[
     ("mobileRobotKinematics", "OMNIDIRECTIONAL", "OMNI"),
     ("mobileRobotKinematics", "THREE_WHEEL", "THREEWHEEL"),
     ("navigationTypes", "FREELY_NAVIGATING", "AUTONOMOUS"),
-    ("blockingTypes", "SINGLE", "HARD"),
     ("valueDataType", "NUMBER", "FLOAT"),
 ];
 
@@ -134,7 +133,8 @@ pub fn to_v2(topic: Topic, value: &mut Value) {
         Topic::Factsheet => {
             let features = value.get_mut("protocolFeatures").and_then(|it| it.get_mut("mobileRobotActions"));
             for action in features.and_then(Value::as_array_mut).into_iter().flatten() {
-                remove(action, &["pauseAllowed", "cancelAllowed"]);
+                // The published 2.1.0 asks that the list of blocking types be one word: nothing can be written there.
+                remove(action, &["pauseAllowed", "cancelAllowed", "blockingTypes"]);
             }
         }
         _ => {}

@@ -97,7 +97,7 @@ impl Plan {
     /// The place of the node with this sequence id, if it is a node of this order.
     pub fn place(&self, sequence_id: u32) -> Option<usize> {
         let place = sequence_id as usize / 2;
-        (sequence_id % 2 == 0 && place < self.nodes.len()).then_some(place)
+        (sequence_id.is_multiple_of(2) && place < self.nodes.len()).then_some(place)
     }
 
     pub fn actions(&self) -> impl Iterator<Item = (usize, &Action)> {

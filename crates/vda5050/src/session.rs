@@ -306,7 +306,7 @@ impl Session {
                 self.instant(if pause { "startPause" } else { "stopPause" }, None, &mut out);
             }
             Input::Tick => {}
-            Input::Linked => self.linked(now),
+            Input::Linked => self.linked(&mut out),
         }
         self.tick(&mut out);
         let view = self.view();

@@ -74,7 +74,8 @@ async fn connected(
             _ = &mut *stop => {
                 let (offline, topic) = (machine.goodbye(now()), name(Topic::Connection));
                 connection.publish(topic, Topic::Connection.qos(), true, offline)?;
-                connection.close().await?;
+                // A broker that does not answer publishes the will.
+                let _ = connection.close().await;
                 return Ok(End::Stopped);
             }
         };

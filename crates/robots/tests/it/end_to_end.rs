@@ -2,6 +2,7 @@
 
 use crate::broker::{Mosquitto, PATIENCE, Process, Reader, options, record, validate};
 use fleet::order::Verb;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use robots::connection::{Connection, Incoming};
 use robots::{Broker, Job, Presence, Progress, Report, RobotId, start};
 use std::collections::BTreeMap;
@@ -155,39 +156,25 @@ async fn strangers_and_endless_messages_are_findings_and_the_link_stays() {
     reports.until_free(&handle, &id("r1")).await;
 }
 
-fn openssl(folder: &Path, arguments: &str) {
-    let mut command = Command::new("openssl");
-    let out = command.args(arguments.split(' ')).current_dir(folder).output().unwrap();
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-}
-
 /// A CA, a broker's certificate of it for 127.0.0.1, another CA.
 fn certificates(folder: &Path) {
-    for name in ["ca", "other"] {
-        openssl(
-            folder,
-            &format!(
-                "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {name}.key -out {name}.pem -days 2 -subj /CN={name}"
-            ),
-        );
+    let write = |name: &str, pem: String| std::fs::write(folder.join(name), pem).unwrap();
+    for name in ["other", "ca"] {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        write(&format!("{name}.pem"), params.self_signed(&key).unwrap().pem());
+        let issuer = Issuer::new(params, key);
+        let key = KeyPair::generate().unwrap();
+        let broker = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        // The last one stays.
+        write("broker.pem", broker.signed_by(&key, &issuer).unwrap().pem());
+        write("broker.key", key.serialize_pem());
     }
-    openssl(
-        folder,
-        "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout broker.key -out broker.csr -subj /CN=broker",
-    );
-    std::fs::write(folder.join("names"), "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n").unwrap();
-    openssl(
-        folder,
-        "x509 -req -in broker.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out broker.pem -days 2 -extfile names",
-    );
 }
 
 #[tokio::test]
 async fn tls_and_a_password_and_neither_without_the_other() {
-    if Command::new("openssl").arg("version").output().is_err() {
-        eprintln!("skipped: no openssl to make certificates with");
-        return;
-    }
     let secured = |folder: &Path| {
         certificates(folder);
         let passwords = folder.join("passwords");

@@ -47,7 +47,7 @@ fn order(order: &Order) -> Result<(), WriteError> {
         return wrong(format!("{} nodes and {} edges", order.nodes.len(), order.edges.len()));
     }
     let first = order.nodes[0].sequence_id;
-    if first % 2 != 0 || !order.nodes[0].released {
+    if !first.is_multiple_of(2) || !order.nodes[0].released {
         return wrong("the first node is released and its sequenceId even");
     }
     let mut released = true;

@@ -361,7 +361,7 @@ fn possible(current: &Current, state: &State) -> Result<(), String> {
         return Err(format!("node {sequence} is {}, not {}", plan.nodes[place].node_id, state.last_node_id));
     }
     for node in &state.node_states {
-        if !plan.place(node.sequence_id).is_some_and(|at| plan.nodes[at].node_id == node.node_id) {
+        if plan.place(node.sequence_id).is_none_or(|at| plan.nodes[at].node_id != node.node_id) {
             return Err(format!("node {} with sequenceId {} is not in the order", node.node_id, node.sequence_id));
         }
     }

@@ -19,8 +19,9 @@ impl Session {
         }
     }
 
-    /// Everything that is waited for is waited for from now on.
-    pub(super) fn linked(&mut self, now: UnixMillis) {
+    /// Everything that is waited for is waited for from now on; what happened meanwhile is asked for.
+    pub(super) fn linked(&mut self, out: &mut Out<'_>) {
+        let now = out.now;
         for at in [&mut self.heard_at, &mut self.broken_at, &mut self.greeted_at].into_iter().flatten() {
             *at = now;
         }
@@ -30,6 +31,7 @@ impl Session {
         if let Some(current) = self.current.as_mut() {
             current.sent_at = now;
             current.other_since = current.other_since.map(|_| now);
+            self.instant("stateRequest", None, out);
         }
     }
 

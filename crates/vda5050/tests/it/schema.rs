@@ -61,11 +61,7 @@ fn check(root: &Value, schema: &Value, value: &Value, at: &str, found: &mut Vec<
                 Value::String(kind) => !is(value, kind),
                 kinds => !kinds.as_array().unwrap().iter().any(|kind| is(value, kind.as_str().unwrap())),
             },
-            "enum" => {
-                // 2.1.0 puts the words of a list beside it instead of into it.
-                let words = wanted.as_array().unwrap();
-                value.as_array().map_or(!words.contains(value), |list| !list.iter().all(|it| words.contains(it)))
-            }
+            "enum" => !wanted.as_array().unwrap().contains(value),
             "const" => value != wanted,
             "minimum" => matches!(number(), (Some(it), min) if it < min),
             "maximum" => matches!(number(), (Some(it), max) if it > max),
