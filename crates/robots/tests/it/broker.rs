@@ -6,7 +6,7 @@ use robots::{Broker, Clock, Handle, Options, Report, RobotId, Rules};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -132,8 +132,7 @@ pub fn validate(recorded: &Recorded) -> BTreeMap<(Version, Topic), usize> {
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let python = root.join(".xtask/vda5050/bin/python");
-    let schemas = [schema::folder(), PathBuf::from("/work/shared/data/vda5050")].into_iter().find(|it| it.is_dir());
-    match (python.exists(), schemas) {
+    match (python.exists(), schema::folder()) {
         (true, Some(schemas)) => {
             let mut command = Command::new(python);
             command.arg(root.join("tests/vda5050/validate.py")).arg(schemas).stdin(Stdio::piped());

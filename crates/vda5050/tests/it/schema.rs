@@ -21,15 +21,15 @@ pub fn schema(version: Version, topic: Topic) -> &'static Value {
     &SCHEMAS[&(version, topic)]
 }
 
-pub fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/vda5050")
+/// `shared` beside the repository, or further up: a worktree lies deeper.
+pub fn folder() -> Option<PathBuf> {
+    let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    above.map(|it| it.join("shared/data/vda5050")).find(|it| it.is_dir())
 }
 
 fn published(version: Version, topic: Topic) -> Option<Value> {
-    // A worktree lies one folder deeper than the repository's usual place.
-    let near = folder();
-    let folder = if near.is_dir() { near } else { PathBuf::from("/work/shared/data/vda5050") };
-    let text = std::fs::read_to_string(folder.join(version.text()).join(format!("{}.schema", topic.as_str()))).ok()?;
+    let text =
+        std::fs::read_to_string(folder()?.join(version.text()).join(format!("{}.schema", topic.as_str()))).ok()?;
     // As published, order, factsheet and visualization of 3.0.0 have commas before closing brackets …
     let mut strict = String::new();
     for (at, c) in text.char_indices() {
