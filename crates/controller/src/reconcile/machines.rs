@@ -49,6 +49,8 @@ pub struct ReconcilerParts {
     pub wants: Wants,
     /// Robots that are there, asked in each turn.
     pub robots: Arc<dyn super::orders::Robots>,
+    /// Told after each turn.
+    pub counts: super::Counts,
     /// For tests; none in production.
     pub fault: Option<FaultHook>,
 }
@@ -196,6 +198,7 @@ impl Reconciler {
             self.hand_on(&one.due.row.spec, &one.machine, one.wants);
             self.fleet.insert(one.machine.id, (one.due.row.spec, one.machine));
         }
+        self.parts.counts.machines(self.fleet.values().map(|(_, machine)| machine), stored);
         self.at(Stage::Handed)?;
         Ok(Pass { machines: stored, more })
     }

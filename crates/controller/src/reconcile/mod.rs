@@ -15,11 +15,13 @@
 
 pub mod bmcs;
 pub mod certify;
+mod counts;
 pub mod hands;
 pub mod machines;
 pub mod orders;
 pub mod robots;
 
+pub use counts::Counts;
 pub use hands::{Wanted, Wants};
 pub use machines::{Pass, PassError, Reconciler, ReconcilerParts, Stage};
 

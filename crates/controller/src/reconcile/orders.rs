@@ -139,6 +139,7 @@ impl Reconciler {
         let now = self.now();
         let said = self.parts.robots.said();
         self.read_orders().await?;
+        self.parts.counts.orders(self.open.len());
         self.at(Stage::OrdersRead)?;
         if self.open.is_empty() && said.is_empty() {
             return Ok(false);

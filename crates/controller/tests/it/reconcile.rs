@@ -87,6 +87,7 @@ impl World {
             orders: Default::default(),
             wants: self.wants.clone(),
             robots: Arc::new(NoRobots),
+            counts: Default::default(),
             fault: None,
         }
     }

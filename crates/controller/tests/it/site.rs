@@ -92,6 +92,7 @@ impl Site {
             orders: Default::default(),
             wants: Wants::default(),
             robots: Arc::new(NoRobots),
+            counts: Default::default(),
             fault: None,
         };
         Reconciler::start(parts).await.unwrap().turn().await.unwrap();

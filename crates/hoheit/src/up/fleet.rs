@@ -11,7 +11,7 @@ use controller::agents::{AgentDesk, DeskClock};
 use controller::reconcile::bmcs::{self, BmcParts, READ_AGAIN};
 use controller::reconcile::orders::{NoRobots, Robots};
 use controller::reconcile::robots::LinkedRobots;
-use controller::reconcile::{self, Bell, ReconcilerParts, Wants};
+use controller::reconcile::{self, Bell, Counts, ReconcilerParts, Wants};
 use gateway::{Clock as _, SystemClock};
 use ledger::key::SigningKey;
 use robots::Broker;
@@ -32,6 +32,7 @@ type Random = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
 /// What is there before anything runs.
 pub struct Prepared {
     pub bell: Bell,
+    pub counts: Counts,
     wants: Wants,
     store: Store,
     agents: Option<(Arc<AgentSite<AgentDesk>>, TcpListener)>,
@@ -72,7 +73,7 @@ pub async fn prepare(options: &Options, folder: &Folder, store: &Store, clock: &
             Some((AgentSite::new(desk, authority, names, Default::default(), desk_clock), listener))
         }
     };
-    Ok(Prepared { bell, wants, store: store.clone(), agents })
+    Ok(Prepared { bell, counts: Counts::default(), wants, store: store.clone(), agents })
 }
 
 impl Prepared {
@@ -93,7 +94,7 @@ impl Prepared {
         clock: &Arc<SystemClock>,
         stopped: watch::Receiver<bool>,
     ) -> Result<Running> {
-        let Prepared { bell, wants, store, agents } = self;
+        let Prepared { bell, counts, wants, store, agents } = self;
         let (now, random) = clocks(clock);
         let mut running = Running { tasks: Vec::new(), agents: None, robots: None };
         if let Some((site, listener)) = agents {
@@ -148,6 +149,7 @@ impl Prepared {
             orders: Default::default(),
             wants,
             robots: linked,
+            counts,
             fault: None,
         };
         running.tasks.push(tokio::spawn(reconcile::run(parts, bell, stop(stopped))));

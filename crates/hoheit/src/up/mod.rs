@@ -228,7 +228,7 @@ fn controller(
         clock: Arc::new(move || wall.now()),
         random: Arc::new(move |bytes| random.random(bytes)),
         ready: Arc::new(move || readiness(&watching)),
-        metrics: metrics::text(gateway, &sealer.progress),
+        metrics: metrics::text(gateway, &sealer.progress, &fleet.counts),
         bell: fleet.bell.clone(),
         agent_token: fleet.agent_token(),
     })
