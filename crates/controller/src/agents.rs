@@ -99,7 +99,7 @@ impl AgentDesk {
         }
         // A reset or a restart that was done comes as an event of its own.
         for done in seen.done.iter().filter(|done| !done.ok) {
-            tracing::warn!(%machine, command = %done.id, why = %done.text, "an agent could not do what it was told");
+            tracing::warn!(%machine, command = %done.id, text = done.text, "an agent could not do what it was told");
         }
         Ok(())
     }
@@ -190,7 +190,8 @@ impl Desk for AgentDesk {
     }
 
     async fn finding(&self, machine: Option<MachineId>, finding: Finding) {
-        tracing::warn!(code = %finding.code, machine = machine.map(tracing::field::display), "{}", finding.text);
+        let shown = machine.map(|machine| machine.to_string()).unwrap_or_default();
+        tracing::warn!(finding = %finding.code, machine = shown, text = finding.text, "something to look at about an agent");
         let text = format!("{}: {}", finding.code, finding.text);
         let event = FleetEvent { seq: 0, at: finding.at, machine, kind: "agent".to_owned(), text };
         if let Err(error) = self.0.store.fleet_event(&event).await {

@@ -121,7 +121,7 @@ impl Executor {
                 Err(error) => {
                     let text = error.to_string();
                     if self.unusable.insert(bmc.machine, text.clone()).as_ref() != Some(&text) {
-                        tracing::warn!(machine = %bmc.machine, url = %bmc.url, "its BMC cannot be asked: {text}");
+                        tracing::warn!(machine = %bmc.machine, bmc = %bmc.url, text, "its BMC cannot be asked");
                     }
                 }
             }
@@ -214,7 +214,7 @@ impl Executor {
                     known.layout = reading.layout;
                     if let Some(gap) = reading.gaps.first() {
                         // What could not be read is not missing; it is asked for again.
-                        tracing::info!(%machine, gaps = reading.gaps.len(), first = ?gap, "an inventory with gaps");
+                        tracing::info!(%machine, text = ?gap, "an inventory with gaps");
                         if known.last.is_some() {
                             continue;
                         }

@@ -227,7 +227,7 @@ impl Reconciler {
         let mut events = Vec::new();
         for page in &permits.pages {
             if self.told.insert((page.code.clone(), page.about.clone(), page.at.0)) {
-                tracing::error!(domain = %page.about, "{}", page.text);
+                tracing::error!(domain = %page.about, text = page.text, "several machines complain about one domain");
                 events.push(FleetEvent {
                     seq: 0,
                     at: page.at,

@@ -52,7 +52,7 @@ impl LinkedRobots {
                     None
                 }
                 Report::Link { up, why } => {
-                    tracing::info!(up, %why, "link to the robots' broker");
+                    tracing::info!(up, text = why, "link to the robots' broker");
                     bell.ring();
                     None
                 }
@@ -60,7 +60,7 @@ impl LinkedRobots {
             };
             if let Some((who, finding)) = told {
                 let text = format!("{who}: {}", finding.text);
-                tracing::warn!(robot = %who, "{text}");
+                tracing::warn!(robot = %who, text, "something to look at about a robot");
                 let event = FleetEvent { seq: 0, at: clock(), machine: None, kind: "robot".to_owned(), text };
                 if let Err(error) = store.fleet_event(&event).await {
                     tracing::warn!(%error, "a finding about a robot could not be stored");

@@ -1,3 +1,5 @@
+//! Verdicts over histories of events, and what is asked for them.
+
 use super::*;
 use crate::machine::MachineKind;
 use std::collections::BTreeMap;

@@ -1,3 +1,5 @@
+//! Storms: how many may drain, who waits, who is told.
+
 use super::*;
 use crate::diagnosis::LINK_DOWN;
 use crate::machine::{FaultMark, MachineKind};

@@ -1,1 +1,3 @@
+//! Each violation is found, and a sound fleet has none.
+
 

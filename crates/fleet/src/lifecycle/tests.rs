@@ -1,3 +1,5 @@
+//! Each state: what it waits for, asks for, and what holds it.
+
 use super::*;
 use crate::machine::MachineKind;
 use crate::observed::*;

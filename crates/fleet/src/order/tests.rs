@@ -1,3 +1,5 @@
+//! Tasks by robots and people, in every order of events.
+
 use super::*;
 use crate::machine::{Machine, MachineKind, Spec};
 use std::collections::{BTreeMap, BTreeSet};
