@@ -1,3 +1,1 @@
 //! Each violation is found, and a sound fleet has none.
-
-

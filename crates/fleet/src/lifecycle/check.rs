@@ -116,7 +116,11 @@ pub(super) fn bill(situation: &Situation<'_>, inventory: &Inventory) -> Option<F
 pub(super) fn missing(situation: &Situation<'_>, inventory: &Inventory) -> Vec<String> {
     let mut missing = Vec::new();
     for (kind, wanted) in &situation.spec.parts {
-        let found = inventory.parts.values().filter(|part| part.kind == *kind).count();
+        // The chassis is no part of itself: it is there if it has a serial number.
+        let found = match kind.as_str() {
+            "chassis" => usize::from(!inventory.serial.is_empty()),
+            _ => inventory.parts.values().filter(|part| part.kind == *kind).count(),
+        };
         if found < *wanted as usize {
             missing.push(format!("{kind}: wanted {wanted}, found {found}"));
         }

@@ -29,10 +29,12 @@ fn the_same_file_changes_nothing() {
 
 #[test]
 fn changes_are_named_field_by_field() {
-    let found =
-        to(Lifecycle::Accepted, &[("bmc = \"25.06.1\"", "bmc = \"25.08.0\""), ("cpu = 2", "cpu = 2, dimm = 32")]);
+    let found = to(
+        Lifecycle::Accepted,
+        &[("HostBMC_0 = \"25.03.1\"", "HostBMC_0 = \"25.08.0\""), ("cpu = 2", "cpu = 2, dimm = 32")],
+    );
     assert_eq!(found.changed.len(), 2);
-    assert_eq!(found.changed[0].fields, ["firmware.bmc: 25.06.1 -> 25.08.0", "parts.dimm: nothing -> 32"]);
+    assert_eq!(found.changed[0].fields, ["firmware.HostBMC_0: 25.03.1 -> 25.08.0", "parts.dimm: nothing -> 32"]);
     assert!(found.refused.is_empty());
 }
 

@@ -191,7 +191,10 @@ fn power_and_fabric_hang_from_something_else() {
 
 #[test]
 fn what_is_missing() {
-    check(&[("firmware = { bmc = \"25.06.1\", bios = \"1.6.7\" }\n", "")], &[("no_baseline", "dgx-b200")]);
+    check(
+        &[("firmware = { HostBMC_0 = \"25.03.1\", HostBIOS_0 = \"01.05.03\" }   # named as the BMC names them\n", "")],
+        &[("no_baseline", "dgx-b200")],
+    );
     check(&[("suite = \"dgx-b200\"\n", "")], &[("no_suite", "dgx-b200")]);
     check(&[("ports = \"hca1..hca8, bmc\"", "ports = \"hca1..hca9, bmc\"")], &[("uncabled", "dgx-b200")]);
 }
