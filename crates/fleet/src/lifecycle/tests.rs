@@ -189,6 +189,17 @@ fn from_the_pallet_to_capacity() {
     assert_eq!((rig.machine.scheduling, rig.machine.health), (Scheduling::Open, Health::Healthy));
 }
 
+/// What would be drained in service never becomes capacity, whatever its tests said an hour ago.
+#[test]
+fn what_is_wrong_now_is_not_certified() {
+    let mut rig = rig().to(Lifecycle::Validated);
+    rig.seen.agent.as_mut().unwrap().gpus.get_mut("GPU-2").unwrap().nvlinks_up = 0;
+    rig.certified(true);
+    rig.held(Lifecycle::Validated, "nvlink_down", "gpu2: 0 of 18 NVLinks are up");
+    rig.agent();
+    rig.check(Lifecycle::Accepted, &[]);
+}
+
 #[test]
 fn another_serial_is_held_with_the_difference_until_it_is_mended() {
     let mut rig = rig();

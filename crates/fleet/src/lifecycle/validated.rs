@@ -3,6 +3,7 @@
 
 use super::{Next, Situation, check};
 use crate::action::Action;
+use crate::diagnosis::{self, Severity};
 use crate::machine::Lifecycle;
 
 pub(super) fn step(situation: &Situation<'_>) -> Next {
@@ -11,6 +12,12 @@ pub(super) fn step(situation: &Situation<'_>) -> Next {
     }
     if let Some(why) = &situation.spec.drain {
         return Next::stay(format!("a person keeps it out: {}", check::shown(why)), Vec::new());
+    }
+    // Tests look at one hour; what is wrong now is never certified, or it would be drained as soon as it is capacity.
+    let (spec, observed, rules) = (situation.spec, situation.observed, situation.rules);
+    let symptoms = diagnosis::standing(spec, observed, rules, situation.now);
+    if let Some(symptom) = symptoms.into_iter().find(|symptom| symptom.severity >= Severity::Drain) {
+        return Next::hold(symptom.finding);
     }
     match seen(situation) {
         Some(true) => Next::go(Lifecycle::Accepted, "its certificate is in the log"),
