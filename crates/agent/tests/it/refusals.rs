@@ -87,6 +87,19 @@ async fn a_retired_machine_is_heard_no_more() {
     place.close().await;
 }
 
+/// TLS looks at a certificate when a connection is opened; this one stays open longer than the certificate lives.
+#[tokio::test]
+async fn a_kept_connection_does_not_outlive_its_certificate() {
+    let place = Place::open().await;
+    let mut mine = place.agent(5, "S5").await;
+    place.clock.pass(agent::ca::AGENT_LIFE_MS);
+    mine.send().await.unwrap();
+    place.clock.pass(1_000);
+    assert_eq!(code_of(mine.send().await), code::CERTIFICATE_OVER);
+    assert_eq!(mine.link.connects, 1);
+    place.close().await;
+}
+
 #[tokio::test]
 async fn too_large_too_many_and_no_json() {
     let limits = Limits { burst: 4, ..Limits::default() };

@@ -2,6 +2,7 @@
 //! what it prints with `--json` is what the API answered. `twin`, `site check` and
 //! `site plan` ask nobody; `machine discover` asks a BMC.
 
+mod agent;
 mod audit;
 mod budget;
 mod chat;
@@ -64,6 +65,8 @@ pub enum Command {
     Site(site::Site),
     /// The machines of the site.
     Machine(machine::Machine),
+    /// What runs on each machine: reports, validation, engines kept alive.
+    Agent(agent::Agent),
     /// Studies on a simulated site, in virtual time: replay a trace, overload an engine.
     Twin(twin::Twin),
 }
@@ -95,6 +98,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
             Command::Status(noun) => noun.run().await,
             Command::Site(noun) => noun.run().await,
             Command::Machine(noun) => noun.run().await,
+            Command::Agent(noun) => noun.run().await,
             Command::Twin(noun) => noun.run(),
         }
     })
