@@ -211,7 +211,9 @@ async fn main() -> Result<(), Failed> {
         fault: None,
     };
     let add = (0..machines).map(|n| (spec(n), Machine::planned(MachineId(n as u128 + 1), now()))).collect();
-    store.site_apply(("", None), "sha256:00", now(), &SiteChange { add, change: Vec::new() }, &entry("site.apply")).await?;
+    store
+        .site_apply(("", None), "sha256:00", now(), &SiteChange { add, change: Vec::new() }, &entry("site.apply"))
+        .await?;
     let mut reconciler = Reconciler::start(parts).await?;
 
     let (begin, spent) = (Instant::now(), cpu());

@@ -1,0 +1,151 @@
+//! The agents' desk over a real store: tokens, withdrawn certificates, what becomes of reports, what machines are told.
+
+use crate::site::Site;
+use agent::ca::Issued;
+use agent::site::{Desk, FullState, NumberedEvent, Redeem, Refusal, Run, Seen};
+use agent::token::Token;
+use agent::wire::CommandKind;
+use controller::agents::{AgentDesk, STANDING_MILLIS};
+use controller::reconcile::{Bell, Wanted, Wants};
+use fleet::action::Action;
+use fleet::machine::{Finding, Lifecycle};
+use fleet::observed::{AgentSeen, EventKind, Validation};
+use serde_json::json;
+use std::collections::BTreeMap;
+use types::{MachineId, UnixMillis};
+
+const NOW: UnixMillis = UnixMillis(1_794_700_900_000);
+
+fn later(millis: i64) -> UnixMillis {
+    UnixMillis(NOW.0 + millis)
+}
+
+fn seen(machine: MachineId, at: UnixMillis) -> Seen {
+    Seen { machine, certificate: "07".into(), at, skew_ms: 12, state: None, events: Vec::new(), done: Vec::new() }
+}
+
+fn state() -> FullState {
+    let agent = AgentSeen {
+        at: UnixMillis(0),
+        serial: "S1".into(),
+        driver: "580".into(),
+        gpus: BTreeMap::new(),
+        clock_skew_ms: 0,
+    };
+    FullState { agent, running: 3, stopped: false, engines: Vec::new(), no_nvml: None }
+}
+
+async fn desk(site: &Site) -> (AgentDesk, Wants, MachineId) {
+    let (wants, machine) = (Wants::default(), site.machine().await);
+    let desk = AgentDesk::new(site.store.clone(), wants.clone(), Bell::default());
+    let issued = Issued {
+        machine,
+        number: "07".into(),
+        key: "k1".into(),
+        not_after: later(1 << 40),
+        certificate: String::new(),
+    };
+    desk.issued(&issued).await.unwrap();
+    (desk, wants, machine)
+}
+
+#[tokio::test]
+async fn a_token_from_the_api_is_spent_by_one_key() {
+    let site = Site::start().await;
+    let (desk, _, machine) = desk(&site).await;
+    let path = format!("/api/v1/machines/{machine}/agent-token");
+    let made = site.ask(&site.admin, "POST", &path, Some(json!({}))).await.expect(201);
+    let token = Token::parse(made["token"].as_str().unwrap()).unwrap().hash();
+    let serial = site.store.machine(machine).await.unwrap().unwrap().spec.serials.get("chassis").cloned();
+    let serial = serial.unwrap_or_else(|| "any".to_owned());
+    let ask = async |token: &str, key: &str| {
+        let (serial, hostname, now) = (serial.clone(), "host".into(), UnixMillis(crate::site::START));
+        desk.redeem(&Redeem { token: token.into(), key: key.into(), serial, hostname, now }).await
+    };
+    assert_eq!(ask("nothing", "k1").await, Err(Refusal::TokenUnknown));
+    assert_eq!(ask(&token, "k1").await, Ok(machine));
+    assert_eq!(ask(&token, "k1").await, Ok(machine));
+    assert_eq!(ask(&token, "k2").await, Err(Refusal::TokenSpent { machine: Some(machine) }));
+}
+
+#[tokio::test]
+async fn reports_become_observations_and_presence_is_written_rarely() {
+    let site = Site::start().await;
+    let (desk, _, machine) = desk(&site).await;
+    let xid = |number| NumberedEvent {
+        instance: 9,
+        number,
+        at: NOW,
+        what: EventKind::Xid { code: 79, gpu: 3, driver: "580".into() },
+    };
+    let full = Seen { state: Some(state()), events: vec![xid(1)], ..seen(machine, NOW) };
+    desk.report(&full).await.unwrap();
+    let observed = site.store.observed(machine).await.unwrap();
+    let agent = observed.agent.unwrap();
+    // Time and skew are the site's, not the agent's.
+    assert_eq!((agent.at, agent.clock_skew_ms, observed.running, observed.events.len()), (NOW, 12, 3, 1));
+    // The same event again, and a new one.
+    desk.report(&Seen { events: vec![xid(1), xid(2)], ..seen(machine, later(10)) }).await.unwrap();
+    assert_eq!(site.store.observed(machine).await.unwrap().events.len(), 2);
+    desk.report(&seen(machine, later(20_000))).await.unwrap();
+    assert_eq!(site.store.observed(machine).await.unwrap().agent.unwrap().at, NOW);
+    desk.flush().await.unwrap();
+    assert_eq!(site.store.observed(machine).await.unwrap().agent.unwrap().at, later(20_000));
+}
+
+/// Within a minute, whatever the agent says.
+#[tokio::test]
+async fn a_withdrawn_certificate_is_heard_no_more() {
+    let site = Site::start().await;
+    let (desk, _, machine) = desk(&site).await;
+    desk.report(&seen(machine, NOW)).await.unwrap();
+    site.store.agent_revoke(machine).await.unwrap();
+    desk.report(&seen(machine, later(STANDING_MILLIS - 1))).await.unwrap();
+    let late = desk.report(&seen(machine, later(STANDING_MILLIS))).await;
+    assert_eq!(late, Err(Refusal::Revoked));
+    let validation = Validation {
+        suite: "short".into(),
+        entry: 1,
+        attempt: 0,
+        begun_at: NOW,
+        ended_at: Some(NOW),
+        tests: Vec::new(),
+    };
+    let run = Run { machine, certificate: "07".into(), validation };
+    assert_eq!(desk.validation(&run).await, Err(Refusal::Revoked));
+    assert_eq!(site.store.observed(machine).await.unwrap().validation, None);
+    // One that was never issued, and one of another machine.
+    assert_eq!(desk.standing(machine, "08").await, Err(Refusal::Revoked));
+    assert_eq!(desk.standing(MachineId(5), "07").await, Err(Refusal::Revoked));
+}
+
+#[tokio::test]
+async fn machines_are_told_what_is_wanted_of_them() {
+    let site = Site::start().await;
+    let (desk, wants, machine) = desk(&site).await;
+    let want = |actions: Vec<Action>| {
+        let (slot, lifecycle) = ("h1/r01/k01/u01".to_owned(), Lifecycle::Accepted);
+        wants.set(Wanted { machine, slot, lifecycle, entry: 5, attempt: 1, actions });
+    };
+    let told = async |stopped| {
+        let state = Some(FullState { stopped, ..state() });
+        let commands = desk.report(&Seen { state, ..seen(machine, NOW) }).await.unwrap();
+        commands.into_iter().map(|command| command.id).collect::<Vec<_>>()
+    };
+    assert!(told(false).await.is_empty());
+    want(vec![
+        Action::Validate { suite: "short".into() },
+        Action::PowerOn,
+        Action::ResetGpu { gpu: 2, since: NOW },
+        Action::StopWork,
+    ]);
+    assert_eq!(told(false).await, ["validate/5/1", &format!("reset/2/{}", NOW.0), "stop/5"]);
+    want(Vec::new());
+    // Nobody wants it stopped any more.
+    assert_eq!(told(true).await, ["resume"]);
+    let commands = desk.report(&seen(machine, NOW)).await.unwrap();
+    assert_eq!(commands[0].what, CommandKind::ResumeWork);
+    desk.finding(Some(machine), Finding::new("agent_clock_off", "", "a day", NOW)).await;
+    let events = site.store.fleet_events_last(Some(machine), 1).await.unwrap();
+    assert_eq!((events[0].kind.as_str(), events[0].text.as_str()), ("agent", "agent_clock_off: a day"));
+}
