@@ -236,6 +236,15 @@ impl Reconciler {
         };
         match order::apply(&row.order, &event, &busy(&self.open, row.order.id), now) {
             Ok(next) => self.put(next, before),
+            // It says that it is done and does not show it: that is an attempt that failed, or it would say so for ever.
+            Err(refusal @ (Refusal::EvidenceMissing(_) | Refusal::EvidenceTooMuch)) => {
+                tracing::warn!(robot = %word.robot, task = %word.task, %refusal, "a robot does not show what it did");
+                let by = Assignee::Robot(word.robot.clone());
+                let failed = Event::Fail { task, by, why: refusal.to_string(), retriable: true };
+                if let Ok(next) = order::apply(&row.order, &failed, &BTreeSet::new(), now) {
+                    self.put(next, before);
+                }
+            }
             Err(refusal) => {
                 tracing::warn!(robot = %word.robot, task = %word.task, %refusal, "a robot's word changed nothing");
             }

@@ -571,7 +571,12 @@ fn result(action: &Action) -> Option<String> {
         found.value.as_str().map(str::to_owned)
     };
     match action.action_type.as_str() {
-        "scanAsset" | "verifyLabel" => text("serial"),
+        // A machine whose serial number nobody knows yet has one all the same.
+        "scanAsset" | "verifyLabel" => text("serial").or_else(|| {
+            let digits = action.action_id.chars().filter(char::is_ascii_alphanumeric).collect::<Vec<_>>();
+            let tail: String = digits.iter().skip(digits.len().saturating_sub(12)).collect();
+            Some(format!("SIM-{tail}"))
+        }),
         "connectCable" => text("cableId"),
         "torqueRails" => Some("5.0 N·m".to_owned()),
         // There is no picture: the digest of nothing.
