@@ -188,3 +188,28 @@ fn what_is_remembered_is_bounded() {
     }
     assert_eq!(machine.measures.len(), MEASURES_KEPT_MAX);
 }
+
+#[test]
+fn a_controller_that_was_away_blames_nobody() {
+    use crate::observed::{AgentSeen, BmcSeen, Inventory};
+    // Everything was last seen two hours ago; this controller listens since now.
+    let at = UnixMillis(T - 2 * HOUR);
+    let (serial, driver, gpus) = (String::new(), String::new(), BTreeMap::new());
+    let agent = AgentSeen { at, serial, driver, gpus, clock_skew_ms: 0 };
+    let bmc = BmcSeen { at, silent_since: Some(at), inventory: Inventory::default() };
+    let seen = Observed { agent: Some(agent), bmc: Some(bmc), ..Observed::default() };
+    let (link, hang) = (EventKind::LinkDown { domain: "leaf-1".into(), port: "p".into() }, xid(119, 0));
+    let mut machine = accepted();
+    take_one(&mut machine, at.0, link);
+    take_one(&mut machine, at.0, hang);
+    let found = |listening_since: i64| {
+        let rules = Rules { listening_since: UnixMillis(listening_since), ..Rules::default() };
+        let mut machine = machine.clone();
+        take_events(&mut machine, &spec(), &seen, &rules, UnixMillis(T));
+        let harder = machine.measures.len() - 2;
+        let silent = standing(&spec(), &seen, &rules, UnixMillis(T)).len();
+        (silent, links(&machine, &rules, UnixMillis(T)).is_some(), harder)
+    };
+    assert_eq!(found(0), (1, true, 1));
+    assert_eq!(found(T), (0, false, 0));
+}
