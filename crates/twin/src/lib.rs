@@ -7,6 +7,7 @@
 //! engine counted. Nothing here serves anybody; of the product only `hoheit twin` uses it, and of that only the studies.
 
 pub mod engine;
+pub mod factory;
 pub mod overload;
 pub mod pace;
 pub mod replay;

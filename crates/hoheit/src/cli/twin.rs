@@ -1,6 +1,7 @@
-//! `hoheit twin`: studies on a simulated site. Needs no site and no network; the deciding code is the gateway's own.
+//! `hoheit twin`: studies on a simulated site. Needs no site and no network; the deciding code is the product's own.
 
 mod overload;
+mod study;
 
 use super::Failure;
 use super::show;
@@ -13,7 +14,7 @@ use twin::replay::summary::Times;
 use twin::replay::{self, REPLICAS_MAX, Request, Strategy, Summary, generate};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  hoheit twin replay trace.jsonl --replicas 8\n  hoheit twin overload")]
+#[command(after_help = "Examples:\n  hoheit twin replay trace.jsonl --replicas 8\n  hoheit twin overload\n  hoheit twin run munich-rollout")]
 pub struct Twin {
     #[command(subcommand)]
     verb: Verb,
@@ -25,6 +26,8 @@ enum Verb {
     Replay(Replay),
     /// Who gets what of a full engine: first come first served, fair between tenants, interactive before batch.
     Overload(overload::Overload),
+    /// A factory in virtual time: installation, faults, repairs; how long, how many spares, how much of it serves.
+    Run(study::Run),
 }
 
 /// How a replica is chosen.
@@ -124,6 +127,7 @@ impl Twin {
         match self.verb {
             Verb::Replay(replay) => replay.run(),
             Verb::Overload(study) => study.run(),
+            Verb::Run(study) => study.run(),
         }
     }
 }
