@@ -14,7 +14,9 @@ use twin::replay::summary::Times;
 use twin::replay::{self, REPLICAS_MAX, Request, Strategy, Summary, generate};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  hoheit twin replay trace.jsonl --replicas 8\n  hoheit twin overload\n  hoheit twin run munich-rollout")]
+#[command(
+    after_help = "Examples:\n  hoheit twin replay trace.jsonl --replicas 8\n  hoheit twin overload\n  hoheit twin run munich-rollout"
+)]
 pub struct Twin {
     #[command(subcommand)]
     verb: Verb,

@@ -107,7 +107,8 @@ impl World {
         let unit = &self.units[at];
         let bill = unit.spec.serials.get("chassis").map(String::as_str).filter(|serial| !serial.is_empty());
         let serial = bill.or_else(|| unit.observed.custody.as_ref().map(|it| it.serial.as_str()));
-        let work = Work { spec: &unit.spec, machine: &unit.machine, serial, cables: &unit.cables };
+        let faulty = fleet::diagnosis::faulty_parts(&unit.observed);
+        let work = Work { spec: &unit.spec, machine: &unit.machine, serial, cables: &unit.cables, faulty: &faulty };
         let ids = &mut self.ids;
         let next = || {
             *ids += 1;
@@ -147,6 +148,7 @@ impl World {
         if iron.power {
             iron.booted = true;
             iron.changed(now);
+            self.links_told(at);
             self.step(at);
         }
     }

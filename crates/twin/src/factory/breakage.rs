@@ -6,9 +6,11 @@ use super::clock::{DAY, HOUR, SECOND};
 use super::iron::Fault;
 use super::spares;
 use super::world::{What, World};
-use fleet::machine::Lifecycle;
+use fleet::diagnosis::LINK_DOWN;
+use fleet::machine::{Lifecycle, MachineKind};
 use fleet::observed::{Event, EventKind};
 use fleet::order::{Order, OrderKind, Verb};
+use std::collections::BTreeSet;
 use types::UnixMillis;
 
 /// A fault that shows by events shows again after about this time.
@@ -75,13 +77,26 @@ impl World {
             other => other.to_owned(),
         };
         let link = link.filter(|_| way.sign == Sign::Link);
+        // Where there is no NVLink, the GPU breaks in another way.
+        let sign = match (way.sign, unit.spec.kind) {
+            (Sign::Nvlink, MachineKind::RtxPro) => Sign::Xid(62),
+            (sign, _) => sign,
+        };
         let now = self.clock.now;
         let number = self.faults;
         let unit = &mut self.units[at];
         // What agent and BMC say until now is so until now.
         unit.iron.refresh(&unit.spec, &mut unit.observed, now);
-        let fault =
-            Fault { number, cause: Some(cause), sign: way.sign, cure: way.cure, part, link, since: now, isolated: false };
+        let fault = Fault {
+            number,
+            cause: Some(cause),
+            sign,
+            cure: way.cure,
+            part,
+            link,
+            since: now,
+            isolated: false,
+        };
         unit.iron.faults.push(fault);
         unit.iron.changed(now);
         self.signal(at, number);
@@ -109,9 +124,7 @@ impl World {
             Sign::Nvlink => xid(74),
             Sign::Program => xid(43),
             Sign::Heat => Some(EventKind::Thermal { gpu, temperature_c: 96 }),
-            Sign::Link | Sign::Switch => {
-                fault.link.clone().map(|(domain, port)| EventKind::LinkDown { domain, port })
-            }
+            Sign::Link | Sign::Switch => fault.link.clone().map(|(domain, port)| EventKind::LinkDown { domain, port }),
             Sign::Hang | Sign::Part | Sign::PartAndHang | Sign::Nothing => None,
         };
         let faults = &self.scenario.faults;
@@ -189,6 +202,22 @@ impl World {
             let what = if up { EventKind::LinkUp { domain, port } } else { EventKind::LinkDown { domain, port } };
             unit.observed.events.push(Event { at: now, what });
             self.step(at);
+        }
+    }
+
+    /// An agent that begins tells how its links are: what came back while it was off is up.
+    pub fn links_told(&mut self, at: usize) {
+        let now = self.clock.now;
+        let unit = &mut self.units[at];
+        let down =
+            unit.machine.measures.iter().filter(|it| it.open && it.cause == LINK_DOWN).map(|it| it.about.clone());
+        let broken = |domain: &String| {
+            let own = |it: &Fault| it.link.as_ref().is_some_and(|(own, _)| own == domain);
+            self.switches_down.contains_key(domain) || unit.iron.faults.iter().any(own)
+        };
+        let up: BTreeSet<String> = down.filter(|domain| !broken(domain)).collect();
+        for domain in up {
+            unit.observed.events.push(Event { at: now, what: EventKind::LinkUp { domain, port: "*".to_owned() } });
         }
     }
 
@@ -279,7 +308,8 @@ impl World {
     pub fn mend(&mut self, at: usize, which: impl Fn(&Fault) -> bool) {
         let now = self.clock.now;
         let iron = &mut self.units[at].iron;
-        let (gone, left): (Vec<Fault>, Vec<Fault>) = std::mem::take(&mut iron.faults).into_iter().partition(|it| which(it));
+        let (gone, left): (Vec<Fault>, Vec<Fault>) =
+            std::mem::take(&mut iron.faults).into_iter().partition(|it| which(it));
         iron.faults = left;
         if gone.is_empty() {
             return;

@@ -99,7 +99,11 @@ impl Crew {
 
     /// Hours that people are there in a week, per person: the ground of their utilisation.
     pub fn shift_share(&self) -> f64 {
-        let hours: u32 = self.people.iter().map(|it| if it.shift.0 < it.shift.1 { it.shift.1 - it.shift.0 } else { 24 - it.shift.0 + it.shift.1 }).sum();
+        let hours: u32 = self
+            .people
+            .iter()
+            .map(|it| if it.shift.0 < it.shift.1 { it.shift.1 - it.shift.0 } else { 24 - it.shift.0 + it.shift.1 })
+            .sum();
         f64::from(hours) / (24.0 * self.people.len().max(1) as f64) * f64::from(self.days) / 7.0
     }
 }
@@ -114,7 +118,8 @@ impl World {
 
     fn free_people(&self) -> Vec<usize> {
         let crew = &self.crew;
-        let free = crew.people.iter().enumerate().filter(|(_, it)| !it.busy && within(self.clock.now, it.shift, crew.days));
+        let free =
+            crew.people.iter().enumerate().filter(|(_, it)| !it.busy && within(self.clock.now, it.shift, crew.days));
         free.map(|(at, _)| at).rev().collect()
     }
 
@@ -130,7 +135,7 @@ impl World {
                 self.give(machine, assignment.task, Worker::Robot(robot));
             }
         }
-        self.to_people(&mut free);
+        self.people_take(&mut free);
     }
 
     /// Two people to each hold point, oldest order first.
@@ -167,13 +172,16 @@ impl World {
         self.dispatch_soon();
     }
 
-    fn to_people(&mut self, free: &mut Vec<usize>) {
+    fn people_take(&mut self, free: &mut Vec<usize>) {
         if free.is_empty() {
             return;
         }
         let at_work = |task: &&Task| matches!(task.state, TaskState::Assigned | TaskState::Running);
         let tasks = self.orders.ready().iter().flat_map(|order| order.tasks.iter()).filter(at_work);
-        let mut zones: BTreeSet<String> = tasks.map(|task| task.zone.clone()).collect();
+        let mut zones: BTreeSet<String> = tasks.clone().map(|task| task.zone.clone()).collect();
+        // In somebody's hands, and not yet taken from the shelf.
+        let swaps = tasks.filter(|task| task.verb == Verb::Swap);
+        let mut in_hands: Vec<String> = swaps.map(|task| spares::kind(&task.subject).to_owned()).collect();
         zones.remove("");
         let wanted = for_people(self.orders.ready(), &self.crew.fits);
         for (order, task) in wanted {
@@ -184,9 +192,10 @@ impl World {
             if zones.contains(&zone) {
                 continue;
             }
-            if let Some(part) = part.filter(|part| !self.shelf.has(part)) {
-                self.shelf.lacks(&part);
-                self.order_part(&part);
+            let spoken_for = |part: &str| in_hands.iter().filter(|it| *it == spares::kind(part)).count();
+            if let Some(part) = part.as_ref().filter(|part| self.shelf.count(part) <= spoken_for(part)) {
+                self.shelf.lacks(part);
+                self.order_part(part);
                 if let Some(order) = self.orders.take(machine) {
                     self.orders.put(order, false);
                 }
@@ -196,6 +205,7 @@ impl World {
             if !zone.is_empty() {
                 zones.insert(zone);
             }
+            in_hands.extend(part.map(|part| spares::kind(&part).to_owned()));
             self.give(machine, task, Worker::Person(person));
         }
     }
@@ -263,7 +273,8 @@ impl World {
         let mean = minutes(self.scenario.work.minutes.get(&verb).copied().unwrap_or(0.0));
         let millis = self.dice.about(mean, spread);
         let fails = self.scenario.work.fails_per_thousand.get(&verb).copied().unwrap_or(0.0);
-        let dies = matches!(worker, Worker::Robot(_)) && self.dice.chance(self.scenario.robots.dies_per_thousand / 1_000.0);
+        let dies =
+            matches!(worker, Worker::Robot(_)) && self.dice.chance(self.scenario.robots.dies_per_thousand / 1_000.0);
         let how = match (dies, self.dice.chance(fails / 1_000.0)) {
             (true, _) => End::Lost,
             (false, true) => End::Failed,

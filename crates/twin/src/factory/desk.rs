@@ -50,7 +50,7 @@ impl World {
                 let after = self.dice.about(hours(self.scenario.faults.offender_hours), 0.3);
                 self.clock.after(after, What::Examined { machine: at, entry });
             }
-            "test_failed" | "inventory_incomplete" | "part_faulty" => {
+            "test_failed" | "inventory_incomplete" | "part_faulty" | "time_limit" => {
                 let part = unit.iron.faults.iter().find(|it| !it.part.is_empty()).map(|it| it.part.clone());
                 let next = match part {
                     Some(part) => send_to_repair(&unit.machine, &part, BY, "found by its tests", now),

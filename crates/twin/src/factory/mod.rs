@@ -71,7 +71,7 @@ pub fn run(
     let end = BEGIN.0 + i64::from(scenario.days) * DAY + 1;
     let mut told = 0;
     while world.go(end) {
-        if world.tally.events % checks.every.max(1) == 0 {
+        if world.tally.events.is_multiple_of(checks.every.max(1)) {
             world.check();
         }
         let day = ((world.clock.now.0 - BEGIN.0) / DAY) as u32;

@@ -251,7 +251,10 @@ impl Report {
             line(&cause, format!("{:>6} {:>14}   {}", it.happened, it.mended_serving, times(&it.isolated)));
         }
         line("", String::new());
-        line("day", format!("{:>8} {:>8} {:>8} {:>7} {:>6} {:>6}", "accepted", "serving", "GPUs", "repair", "held", "drains"));
+        line(
+            "day",
+            format!("{:>8} {:>8} {:>8} {:>7} {:>6} {:>6}", "accepted", "serving", "GPUs", "repair", "held", "drains"),
+        );
         for day in self.by_day.iter().filter(|it| it.day % self.row_every() == 0 || it.day == i64::from(self.days)) {
             line(
                 &day.day.to_string(),

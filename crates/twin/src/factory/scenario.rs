@@ -364,6 +364,11 @@ impl Scenario {
         for (verb, fails) in &self.work.fails_per_thousand {
             within("work.fails_per_thousand", *fails, 0.0, 500.0).map_err(|error| named(error, *verb))?;
         }
+        // Parts are on people's shelf: who exchanges one takes it from there.
+        if self.robots.verbs.contains(&Verb::Swap) {
+            let wanted = "verbs without swap, which is people's".to_owned();
+            return Err(ScenarioError::OutOfRange { field: "robots.verbs", found: "swap".to_owned(), wanted });
+        }
         if self.people.shifts.is_empty() || !self.people.shifts.iter().all(|text| shift(text).is_some()) {
             let found = self.people.shifts.join(", ");
             let wanted = "hours of the day such as \"06-14\"".to_owned();

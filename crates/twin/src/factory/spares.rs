@@ -24,8 +24,8 @@ impl Shelf {
         Shelf { stock: stock.clone(), lowest: stock.clone(), ..Shelf::default() }
     }
 
-    pub fn has(&self, part: &str) -> bool {
-        self.stock.get(kind(part)).is_some_and(|count| *count > 0)
+    pub fn count(&self, part: &str) -> usize {
+        self.stock.get(kind(part)).copied().unwrap_or(0)
     }
 
     /// Takes one; true if another is to be ordered for it.
@@ -70,8 +70,8 @@ mod tests {
     #[test]
     fn each_part_that_is_taken_or_lacking_is_ordered_once() {
         let mut shelf = Shelf::of(&[("gpu".to_owned(), 1)].into());
-        assert!(shelf.has("gpu3") && shelf.take("gpu3"));
-        assert!(!shelf.has("gpu1") && !shelf.take("gpu1"));
+        assert!(shelf.count("gpu3") == 1 && shelf.take("gpu3"));
+        assert!(shelf.count("gpu1") == 0 && !shelf.take("gpu1"));
         shelf.lacks("gpu1");
         // The one that replaces the first, and the one that was ordered for who waits.
         shelf.put("gpu");

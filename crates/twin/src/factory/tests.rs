@@ -119,6 +119,7 @@ fn bad_scenarios_are_refused_with_their_line() {
     check(&format!("{good}[people]\ncount = 3\n"), "at least two for each of 2 shifts");
     check(&format!("{good}[people]\nshifts = [\"6 to 9\"]\n"), "people.shifts");
     check(&format!("{good}[work.minutes]\nlift = 91\n"), "91 for lift");
+    check(&format!("{good}[robots]\nverbs = [\"swap\"]\n"), "robots.verbs");
     check(&format!("{good}[faults]\nfactor = nan\n"), "faults.factor");
     check(&" ".repeat(scenario::SCENARIO_BYTES_MAX + 1), "at most");
     assert!(Scenario::parse(&format!("{good}{}", " ".repeat(scenario::SCENARIO_BYTES_MAX - good.len()))).is_ok());
@@ -133,4 +134,17 @@ fn shipped_scenarios_read_and_name_sites_that_are_there() {
         assert_eq!(site.machines().len(), 1_250);
     }
     assert_eq!(Scenario::parse(SCENARIOS[0].1).unwrap().start, Start::Pallet);
+}
+
+/// The figures of docs/twin.md: `cargo test -p twin --lib -- --ignored --nocapture shipped_studies`.
+#[test]
+#[ignore = "a minute; run by hand for the documentation"]
+fn shipped_studies_print_their_tables() {
+    for (_, text) in SCENARIOS {
+        let scenario = Scenario::parse(text).unwrap();
+        let site = fleet::site::read(site_named(&scenario.site).unwrap(), None).site.unwrap();
+        let report = run(&site.machines(), &scenario, Checks::default(), |_| {}).unwrap();
+        println!("{}\n", report.text());
+        println!("{} events, {} steps\n", report.events, report.steps);
+    }
 }

@@ -273,7 +273,8 @@ impl World {
         let machine = &unit.machine;
         let opened = (before.scheduling == Scheduling::Open, machine.scheduling == Scheduling::Open);
         let moved = before.lifecycle != machine.lifecycle;
-        let held = machine.hold.is_some() && before.hold.as_ref().map(|it| &it.code) != machine.hold.as_ref().map(|it| &it.code);
+        let held = machine.hold.is_some()
+            && before.hold.as_ref().map(|it| &it.code) != machine.hold.as_ref().map(|it| &it.code);
         match opened {
             (false, true) => {
                 unit.observed.running = 1;
@@ -301,9 +302,11 @@ impl World {
         }
         self.keep_watch(at, before);
         let unit = &self.units[at];
-        let done = unit.observed.order.as_ref().is_some_and(|it| {
-            it.entry == unit.machine.entry && it.state == OrderState::Done
-        });
+        let done = unit
+            .observed
+            .order
+            .as_ref()
+            .is_some_and(|it| it.entry == unit.machine.entry && it.state == OrderState::Done);
         if unit.machine.lifecycle == Lifecycle::Repair && unit.spec.drain.is_some() && done {
             self.plan_look(at);
         }
@@ -312,7 +315,9 @@ impl World {
     /// Clocks that a new measure starts.
     fn keep_watch(&mut self, at: usize, before: &Machine) {
         let unit = &self.units[at];
-        if unit.machine.measures.len() != before.measures.len() || unit.machine.measures.last() != before.measures.last() {
+        if unit.machine.measures.len() != before.measures.len()
+            || unit.machine.measures.last() != before.measures.last()
+        {
             self.clock.after(MEASURE_MILLIS_MAX + SECOND, What::Step(at));
             self.clock.after(LINK_MILLIS_MAX + SECOND, What::Step(at));
         }
@@ -416,7 +421,8 @@ fn unit(at: usize, plan: &PlannedMachine, scenario: &Scenario, fate: &mut Dice) 
     if fate.chance(scenario.machines.dead_on_arrival) {
         iron.faults.extend(causes::dead_on_arrival(fate, plan.spec.parts.get("gpu").copied().unwrap_or(0)));
     }
-    let cable = |it: &fleet::site::Cable| Cable { id: it.id.clone(), port_a: it.port_a.clone(), port_b: it.port_b.clone() };
+    let cable =
+        |it: &fleet::site::Cable| Cable { id: it.id.clone(), port_a: it.port_a.clone(), port_b: it.port_b.clone() };
     Unit {
         spec: plan.spec.clone(),
         cables: plan.cables.iter().map(cable).collect(),
