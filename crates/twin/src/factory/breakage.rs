@@ -87,16 +87,7 @@ impl World {
         let unit = &mut self.units[at];
         // What agent and BMC say until now is so until now.
         unit.iron.refresh(&unit.spec, &mut unit.observed, now);
-        let fault = Fault {
-            number,
-            cause: Some(cause),
-            sign,
-            cure: way.cure,
-            part,
-            link,
-            since: now,
-            isolated: false,
-        };
+        let fault = Fault { number, cause: Some(cause), sign, cure: way.cure, part, link, since: now, isolated: false };
         unit.iron.faults.push(fault);
         unit.iron.changed(now);
         self.signal(at, number);

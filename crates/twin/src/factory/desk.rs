@@ -50,16 +50,14 @@ impl World {
                 let after = self.dice.about(hours(self.scenario.faults.offender_hours), 0.3);
                 self.clock.after(after, What::Examined { machine: at, entry });
             }
-            "test_failed" | "inventory_incomplete" | "part_faulty" | "time_limit" => {
+            _ => {
                 let part = unit.iron.faults.iter().find(|it| !it.part.is_empty()).map(|it| it.part.clone());
                 let next = match part {
-                    Some(part) => send_to_repair(&unit.machine, &part, BY, "found by its tests", now),
+                    // What cannot be repaired from here (it serves, or is in repair already) is let go on.
+                    Some(part) => send_to_repair(&unit.machine, &part, BY, "found by its tests", now)
+                        .or_else(|_| release(&unit.machine, BY, "looked at", now)),
                     None => release(&unit.machine, BY, "nothing is found", now),
                 };
-                self.released(at, next);
-            }
-            _ => {
-                let next = release(&unit.machine, BY, "looked at", now);
                 self.released(at, next);
             }
         }
