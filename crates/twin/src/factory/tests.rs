@@ -1,3 +1,5 @@
+//! Small factories: the same course twice, nothing that must not be, limits, spares, bad scenarios.
+
 use super::scenario::Start;
 use super::*;
 use fleet::drains::{DOMAIN_PER_DAY_MAX, DOMAIN_PER_HOUR_MAX};
