@@ -8,7 +8,7 @@ use super::machines::{PassError, Reconciler, Stage};
 use fleet::observed::Custody;
 use fleet::order::{self, Assignee, Cable, Event, Order, OrderKind, OrderState, Refusal, RobotFit, TaskState, Verb};
 use std::collections::{BTreeMap, BTreeSet};
-use store::{FleetEvent, Observation, OrderRow, SiteModel, Store, StoreError};
+use store::{FleetEvent, Observation, OrderRow, SiteModel, Store, StoreError, Swapped};
 use types::audit::AuditEntry;
 use types::{MachineId, OrderId, TaskId, UnixMillis};
 
@@ -100,7 +100,8 @@ pub async fn apply(
     let next = order::apply(&row.order, event, &busy, now)?;
     let seen = custody(&row.order, &next);
     let events = told(&row.order, &next, now);
-    store.orders_change(&[(next.clone(), row.version)], &seen, &events, entry).await?;
+    let swapped = swapped(&row.order, &next);
+    store.orders_change(&[(next.clone(), row.version)], &seen, &swapped, &events, entry).await?;
     Ok(next)
 }
 
@@ -118,6 +119,20 @@ fn custody(before: &Order, after: &Order) -> Vec<(MachineId, UnixMillis, Observa
     let photo = of(Verb::Photograph, "photo").and_then(|photo| photo.sha256);
     let seen = Custody { serial: scan.value, by: scan.by, at: scan.at, photo };
     vec![(after.machine, seen.at, Observation::Custody(seen))]
+}
+
+/// Parts that were exchanged by what changed: the subject of the task is the part, its scan the new serial number.
+fn swapped(before: &Order, after: &Order) -> Vec<Swapped> {
+    let was_done = |id| before.tasks.iter().any(|task| task.id == id && task.state == TaskState::Done);
+    let new = after
+        .tasks
+        .iter()
+        .filter(|task| task.verb == Verb::Swap && task.state == TaskState::Done && !was_done(task.id));
+    let swap = |task: &order::Task| {
+        let scan = task.evidence.iter().find(|one| one.kind == "scan")?;
+        Some(Swapped { machine: after.machine, part: task.subject.clone(), serial: scan.value.clone() })
+    };
+    new.filter_map(swap).collect()
 }
 
 /// What people are told of an order.
@@ -154,14 +169,16 @@ impl Reconciler {
         }
         self.assign(&mut before, now);
         let (mut write, mut seen, mut events) = (Vec::new(), Vec::new(), Vec::new());
+        let mut exchanged = Vec::new();
         for (id, old) in &before {
             let Some(row) = self.open.get(id) else { continue };
             seen.extend(custody(old, &row.order));
+            exchanged.extend(swapped(old, &row.order));
             events.extend(told(old, &row.order, now));
             write.push((row.order.clone(), row.version));
         }
         if !write.is_empty() {
-            let stored = self.parts.store.orders_change(&write, &seen, &events, None).await;
+            let stored = self.parts.store.orders_change(&write, &seen, &exchanged, &events, None).await;
             // What was kept is older or newer than what is stored now; it is read again.
             before.keys().for_each(|id| drop(self.open.remove(id)));
             match stored {

@@ -12,6 +12,7 @@ mod kill;
 mod metrics;
 mod nano;
 mod plan;
+mod robots;
 mod rollout;
 mod script;
 mod sdk;

@@ -1,7 +1,7 @@
 //! Machines as rows: what was asked, what was decided, what is wanted, and when to look again.
 
 use super::{from_json, json};
-use crate::database::{Columns, Value, int, values};
+use crate::database::{Columns, Session, Value, int, values};
 use crate::fleet::events::{self, FleetEvent};
 use crate::statements::statements;
 use crate::{Store, StoreError};
@@ -68,6 +68,20 @@ pub(crate) fn row(mut c: Columns<'_>) -> Result<MachineRow, StoreError> {
 /// The columns that a decided machine is searched by, in the order of the statements.
 pub(crate) fn decided(machine: &Machine) -> Result<Vec<Value>, StoreError> {
     Ok(values![machine.lifecycle.as_str(), machine.health.as_str(), machine.scheduling.as_str(), json(machine)?])
+}
+
+/// Writes an exchanged part into the machine's bill, if the bill names that part.
+pub(crate) async fn set_serial(session: &mut Session, swap: &super::orders::Swapped) -> Result<(), StoreError> {
+    let rows = session.rows(ONE, values![swap.machine]).await?;
+    let Some(found) = rows.first().map(|one| row(one.columns())).transpose()? else { return Ok(()) };
+    let mut spec = found.spec;
+    match spec.serials.get_mut(&swap.part) {
+        Some(serial) if *serial != swap.serial => serial.clone_from(&swap.serial),
+        _ => return Ok(()),
+    }
+    spec.generation += 1;
+    let values = values![swap.machine, int(found.version, "a version")?, &spec.unit, json(&spec)?];
+    session.run(UPDATE_SPEC, values).await.map(|_| ())
 }
 
 /// What applying a site file does to the machines.

@@ -24,6 +24,14 @@ statements! {
     INSERT_AUDIT = "INSERT INTO audit (id, at, actor, action, object, tenant, detail) VALUES ($1, $2, $3, $4, $5, $6, $7)";
 }
 
+/// A part that was exchanged: the bill names the new one from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Swapped {
+    pub machine: types::MachineId,
+    pub part: String,
+    pub serial: String,
+}
+
 /// An order with the version that a change must name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderRow {
@@ -73,12 +81,13 @@ pub(crate) async fn open_of(session: &mut Session, machine: types::MachineId) ->
 }
 
 impl Store {
-    /// Stores changed orders and makes their machines due; the audit entry too, where a person did it. All or nothing; an
+    /// Stores changed orders and makes their machines due; what was exchanged, and the audit entry too, where a person did it. All or nothing; an
     /// order that was changed meanwhile is a conflict.
     pub async fn orders_change(
         &self,
         changed: &[(Order, u64)],
         seen: &[(types::MachineId, types::UnixMillis, super::observations::Observation)],
+        swapped: &[Swapped],
         events: &[FleetEvent],
         entry: Option<&AuditEntry>,
     ) -> Result<(), StoreError> {
@@ -93,6 +102,9 @@ impl Store {
         }
         for (machine, at, observation) in seen {
             observations::put(&mut session, *machine, *at, observation).await?;
+        }
+        for swap in swapped {
+            super::machines::set_serial(&mut session, swap).await?;
         }
         for event in events {
             events::insert(&mut session, event).await?;

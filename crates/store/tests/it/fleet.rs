@@ -9,7 +9,7 @@ use fleet::order::{Order, OrderKind, OrderState, Task, TaskState, Verb};
 use std::collections::{BTreeMap, BTreeSet};
 use store::{
     AgentCertificate, AgentToken, Bmc, Decided, Due, FleetEvent, NewAcceptance, Observation, Redeemed, SiteChange,
-    StepError, Store, StoreError,
+    StepError, Store, StoreError, Swapped,
 };
 use types::{AcceptanceId, MachineId, OrderId, TaskId, UnixMillis};
 
@@ -193,10 +193,10 @@ pub async fn a_stay_has_one_order_and_one_certificate(bed: &Bed) {
     assert!(!seen.certified.unwrap().sealed);
 
     assert_eq!(store.orders_open().await.unwrap(), [(OrderId(1), 1)]);
-    let stale = store.orders_change(&[(orders[0].order.clone(), 7)], &[], &[], None).await;
+    let stale = store.orders_change(&[(orders[0].order.clone(), 7)], &[], &[], &[], None).await;
     assert!(matches!(stale, Err(StoreError::Conflict { .. })));
     let done = Order { state: OrderState::Done, ..orders[0].order.clone() };
-    store.orders_change(&[(done, orders[0].version)], &[], &[], Some(&entry("task.done"))).await.unwrap();
+    store.orders_change(&[(done, orders[0].version)], &[], &[], &[], Some(&entry("task.done"))).await.unwrap();
     assert_eq!(store.orders(None, Some("done"), 10).await.unwrap().len(), 1);
     assert_eq!(store.orders(None, Some("open"), 10).await.unwrap().len(), 0);
 }
@@ -353,13 +353,27 @@ pub async fn two_tasks_never_run_in_one_zone(bed: &Bed) {
         (next, row.version)
     };
     let rows = store.orders(None, Some("open"), 10).await.unwrap();
-    store.orders_change(&[start(&rows[0])], &[], &[], None).await.unwrap();
+    store.orders_change(&[start(&rows[0])], &[], &[], &[], None).await.unwrap();
     assert_eq!(store.zones_busy(OrderId(9)).await.unwrap(), BTreeSet::from(["k01".to_owned()]));
     assert_eq!(store.zones_busy(rows[0].order.id).await.unwrap(), BTreeSet::new());
-    let second = store.orders_change(&[start(&rows[1])], &[], &[], None).await;
+    let second = store.orders_change(&[start(&rows[1])], &[], &[], &[], None).await;
     assert!(matches!(second, Err(StoreError::Conflict { .. })), "{second:?}");
     let (mut done, version) = (start(&rows[0]).0, rows[0].version + 1);
     done.tasks[0].state = TaskState::Done;
-    store.orders_change(&[(done, version)], &[], &[], None).await.unwrap();
-    store.orders_change(&[start(&rows[1])], &[], &[], None).await.unwrap();
+    store.orders_change(&[(done, version)], &[], &[], &[], None).await.unwrap();
+    store.orders_change(&[start(&rows[1])], &[], &[], &[], None).await.unwrap();
+}
+
+/// The bill names what is in the machine, also after an exchange; a part that the bill does not name is not added.
+pub async fn an_exchanged_part_is_in_the_bill(bed: &Bed) {
+    let store = bed.open().await;
+    let bill = BTreeMap::from([("gpu3".to_owned(), "old".to_owned())]);
+    let add = vec![(Spec { serials: bill, ..spec(1) }, Machine::planned(MachineId(1), NOW))];
+    let change = SiteChange { add, change: Vec::new() };
+    store.site_apply(("text", None), "sha256:00", NOW, &change, &entry("site.apply")).await.unwrap();
+    let swap = |part: &str| Swapped { machine: MachineId(1), part: part.to_owned(), serial: "new".to_owned() };
+    store.orders_change(&[], &[], &[swap("gpu3"), swap("gpu4")], &[], None).await.unwrap();
+    let spec = store.machine(MachineId(1)).await.unwrap().unwrap().spec;
+    assert_eq!(spec.serials, BTreeMap::from([("gpu3".to_owned(), "new".to_owned())]));
+    assert_eq!(spec.generation, 2);
 }
