@@ -41,6 +41,26 @@ fn the_contract_for_scripts_parses() {
         "hoheit twin replay TRACE --replicas 8 --speedup 4 --policy round-robin --gateways 8 --json",
         "hoheit twin replay TRACE --policy least-loaded",
         "hoheit twin replay TRACE --policy prefix",
+        "hoheit site check FILE --json",
+        "hoheit site plan FILE --hall h1 --json",
+        "hoheit site apply FILE --serials FILE --dry-run --json",
+        "hoheit site show --json",
+        "hoheit machine list --state powered --held --json",
+        "hoheit machine show h1/r01/k01/u01 --json",
+        "hoheit machine release h1/r01/k01/u01 --reason why",
+        "hoheit machine repair h1/r01/k01/u01 --about gpu3 --reason why",
+        "hoheit machine bmc set --file bmcs.csv",
+        "hoheit machine bmc set h1/r01/k01/u01 https://10.8.3.21 --user a --password-file FILE --pin HEX",
+        "hoheit machine token h1/r01/k01/u01 --json",
+        "hoheit machine certificate h1/r01/k01/u01 --out DIR --wait",
+        "hoheit machine discover https://10.0.3.7 --password-file FILE --trust-anything --json",
+        "hoheit order list --state held --json",
+        "hoheit task list --state held --json",
+        "hoheit task done h1/r01/k01/u01 --scan S --photo A --photo B --torque 5.1 --label L --json",
+        "hoheit task fail h1/r01/k01/u01 --reason why --retry",
+        "hoheit fleet status --json",
+        "hoheit fleet events --follow --after 7 --json",
+        "hoheit fleet watch",
     ] {
         let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
         if let Err(error) = parse(&line) {
@@ -69,6 +89,15 @@ fn wrong_usage_is_exit_code_2() {
         "hoheit twin replay",
         "hoheit twin replay TRACE --policy random",
         "hoheit twin replay TRACE --generate chats",
+        "hoheit machine list --state broken",
+        "hoheit machine release h1/r01/k01/u01",
+        "hoheit machine bmc set",
+        "hoheit machine bmc set h1/r01/k01/u01",
+        "hoheit machine bmc set h1/r01/k01/u01 https://a",
+        "hoheit machine bmc set h1/r01/k01/u01 https://a --password-file FILE --file bmcs.csv",
+        "hoheit order show h1/r01/k01/u01",
+        "hoheit order cancel ord_00000000000000000000000007",
+        "hoheit task skip tsk_00000000000000000000000007",
     ] {
         assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
     }

@@ -113,7 +113,8 @@ fn custody(before: &Order, after: &Order) -> Vec<(MachineId, UnixMillis, Observa
     }
     let of = |verb: Verb, kind: &str| {
         let mut tasks = after.tasks.iter().filter(|task| task.verb == verb && task.state == TaskState::Done);
-        tasks.find_map(|task| task.evidence.iter().find(|one| one.kind == kind)).cloned()
+        // The newest: what was shown before and did not fit is kept as well, and is nobody's custody.
+        tasks.find_map(|task| task.evidence.iter().rev().find(|one| one.kind == kind)).cloned()
     };
     let Some(scan) = of(Verb::Scan, "scan") else { return Vec::new() };
     let photo = of(Verb::Photograph, "photo").and_then(|photo| photo.sha256);

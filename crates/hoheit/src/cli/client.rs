@@ -19,6 +19,8 @@ use std::time::Duration;
 const ANSWER_SECS_MAX: u64 = 30;
 /// 1,000 receipts with proofs are 3 MB; ten times that is no answer of ours.
 const ANSWER_BYTES_MAX: usize = 32 << 20;
+/// Rows of one page: the most that the control API gives.
+const PAGE: usize = 1_000;
 
 /// Where to find the site; the same for every noun.
 #[derive(Debug, Clone, Args)]
@@ -208,10 +210,35 @@ impl Client {
         self.value(Method::DELETE, path, None).await
     }
 
+    /// Every row of a list that is answered page by page, by id ascending, in the form of one answer: `{"data": […]}`.
+    pub async fn all(&self, path: &str) -> Result<Value, Failure> {
+        let mark = if path.contains('?') { '&' } else { '?' };
+        let mut rows: Vec<Value> = Vec::new();
+        let mut after = None;
+        loop {
+            let from = after.map(|id: String| format!("&after={}", query(&id))).unwrap_or_default();
+            let mut page = self.get(&format!("{path}{mark}limit={PAGE}{from}")).await?;
+            let Some(Value::Array(page)) = page.get_mut("data").map(Value::take) else { break };
+            let whole = page.len() >= PAGE;
+            after = page.last().and_then(|row| row["id"].as_str()).map(str::to_owned);
+            rows.extend(page);
+            if !whole || after.is_none() {
+                break;
+            }
+        }
+        Ok(serde_json::json!({ "data": rows }))
+    }
+
     /// A file as it is served: keys, checkpoint.
     pub async fn file(&self, path: &str) -> Result<Bytes, Failure> {
         self.bytes(Method::GET, path, None).await
     }
+}
+
+/// Text as a value in a query.
+pub fn query(text: &str) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(byte);
+    text.bytes().map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 /// The whole body, within the limit.
@@ -242,6 +269,12 @@ pub fn refusal(status: StatusCode, body: &[u8]) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_person_types_stays_one_value() {
+        assert_eq!(query("h1/r01/k01/u01"), "h1/r01/k01/u01");
+        assert_eq!(query("a&limit=1 ä#"), "a%26limit%3D1%20%C3%A4%23");
+    }
 
     #[test]
     fn plain_http_stays_on_this_machine() {

@@ -1,160 +1,238 @@
-//! `hoheit machine`: machines of the site. `discover` asks a BMC itself and no site: to see what a machine is before it is
-//! anybody's, or why a site does not believe it.
+//! `hoheit machine`: the machines of the site: why they are in their states, and what a person decides about them.
+//! `discover` asks a BMC itself and no site.
+
+mod bmc;
+mod certificate;
+mod discover;
+mod show;
+
+pub use show::{over, progress};
 
 use super::Failure;
-use super::show;
+use super::client::{Client, Connection, query};
+use super::show::{self as print, Column, field};
 use clap::{Args, Subcommand};
-use comfy_table::Table;
-use comfy_table::presets::NOTHING;
-use fleet::observed::{Inventory, Power};
-use redfish::{Address, Client, Credentials, Fault, Fingerprint, Limits, Login, Password, Reading, Retry, Trust};
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use fleet::machine::Lifecycle;
+use serde_json::{Value, json};
+use types::MachineId;
 
 #[derive(Debug, Args)]
 pub struct Machine {
+    #[command(flatten)]
+    connection: Connection,
     #[command(subcommand)]
-    verb: Verb,
+    command: MachineCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
+#[command(after_help = "\
+Examples:
+  hoheit machine list --state powered
+  hoheit machine show h1/r01/k01/u01
+  hoheit machine release h1/r01/k01/u01 --reason \"serial number read again; the bill was wrong\"
+  hoheit machine bmc set --file bmcs.csv
+  hoheit machine certificate h1/r01/k01/u01 --out ./certificate")]
+#[expect(clippy::large_enum_variant, reason = "parsed once in a process")]
+enum MachineCommand {
+    /// List machines.
+    #[command(after_help = "\
+Examples:
+  hoheit machine list
+  hoheit machine list --state repair
+  hoheit machine list --held --json")]
+    List {
+        /// Only in this state: planned, received, installed, powered, provisioned, validated, accepted, drain, repair, retired.
+        #[arg(long, value_parser = state)]
+        state: Option<Lifecycle>,
+        /// Only those that wait for a person.
+        #[arg(long)]
+        held: bool,
+    },
+    /// Show a machine: why it is in its state, what happens next, what was seen, what differs from its bill.
+    #[command(after_help = "Examples:\n  hoheit machine show h1/r01/k01/u01\n  hoheit machine show mach_… --json")]
+    Show(Which),
+    /// Let a held machine go on. What is still wrong holds it again.
+    #[command(after_help = "Examples:\n  hoheit machine release h1/r01/k01/u01 --reason \"cable reseated\"")]
+    Release(Deed),
+    /// Take it out of service: no new work; what runs may end; then repair.
+    #[command(after_help = "Examples:\n  hoheit machine drain h1/r01/k01/u01 --reason \"fan is loud\"")]
+    Drain(Deed),
+    /// Take a drain back.
+    #[command(after_help = "Examples:\n  hoheit machine undrain h1/r01/k01/u01 --reason \"it was its neighbour\"")]
+    Undrain(Deed),
+    /// Have a machine repaired that is not in service; one that is in service is drained.
+    #[command(
+        after_help = "Examples:\n  hoheit machine repair h1/r01/k01/u01 --about gpu3 --reason \"fails its memory test\""
+    )]
+    Repair {
+        #[command(flatten)]
+        deed: Deed,
+        /// The part that is exchanged, as gpu3 or chassis; what holds the machine if left out.
+        #[arg(long, value_name = "PART", default_value = "")]
+        about: String,
+    },
+    /// Take it out of the site, for good.
+    #[command(after_help = "Examples:\n  hoheit machine retire h1/r01/k01/u01 --reason \"sent back to the maker\"")]
+    Retire(Deed),
+    /// Where BMCs are, and how to log in to them.
+    #[command(subcommand)]
+    Bmc(bmc::BmcCommand),
+    /// Make a one-time token with which the machine's agent enrols.
+    #[command(after_help = "Examples:\n  hoheit machine token h1/r01/k01/u01")]
+    Token(Which),
+    /// Write the certificate of acceptance, its proof and the keys into a folder, for `hoheit-verify acceptance`.
+    #[command(after_help = certificate::HELP)]
+    Certificate(certificate::Certificate),
     /// Ask a BMC over Redfish what is in its machine. Changes nothing.
-    Discover(Discover),
+    Discover(discover::Discover),
 }
 
+/// Which machine.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  hoheit machine discover https://10.0.3.7 --user admin --password-file bmc.password --ca site-ca.pem\n  hoheit machine discover https://10.0.3.7 --user admin --password-file bmc.password --pin 4f0c…"
-)]
-struct Discover {
-    /// The BMC's address, as https://10.0.3.7.
-    url: String,
-    /// The account at the BMC.
-    #[arg(long, default_value = "admin")]
-    user: String,
-    /// A file that holds its password.
-    #[arg(long, value_name = "FILE")]
-    password_file: PathBuf,
-    /// Believe certificates that this CA signed, PEM.
-    #[arg(long, value_name = "FILE")]
-    ca: Option<PathBuf>,
-    /// Believe the certificate with this SHA-256 only.
-    #[arg(long, value_name = "HEX", conflicts_with = "ca")]
-    pin: Option<String>,
-    /// Believe any certificate, and show its SHA-256 to pin. Whoever answers gets the password.
-    #[arg(long, conflicts_with_all = ["ca", "pin"])]
-    trust_anything: bool,
-    /// No TLS: for emulators on this machine.
-    #[arg(long, conflicts_with_all = ["ca", "pin", "trust_anything"])]
-    plain: bool,
-    /// Log in for a session instead of sending the password with each request.
-    #[arg(long)]
-    session: bool,
-    /// Everything, for programs.
-    #[arg(long)]
-    json: bool,
+struct Which {
+    /// Its slot, as h1/r01/k01/u01, or its id.
+    #[arg(value_name = "SLOT|ID")]
+    machine: String,
+}
+
+/// A decision with its reason.
+#[derive(Debug, Args)]
+struct Deed {
+    #[command(flatten)]
+    which: Which,
+    /// Why; the machine and the audit log keep it.
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+}
+
+fn state(word: &str) -> Result<Lifecycle, String> {
+    Lifecycle::from_word(word).ok_or_else(|| {
+        let words: Vec<&str> = Lifecycle::ALL.iter().map(|one| one.as_str()).collect();
+        format!("write one of {}", words.join(", "))
+    })
+}
+
+const COLUMNS: &[Column] = &[
+    field!("slot"),
+    field!("kind"),
+    field!("state", "lifecycle"),
+    field!("since", "since", print::time),
+    field!("health"),
+    field!("scheduling"),
+    field!("held"),
+    ("why", why),
+];
+
+/// The longest reason in a table; `machine show` has all of it.
+const WHY_CHARS_MAX: usize = 60;
+
+fn why(machine: &Value) -> String {
+    shortened(&print::text(&machine["reason"]), WHY_CHARS_MAX)
+}
+
+/// At most so many characters, on one line.
+pub(super) fn shortened(text: &str, chars_max: usize) -> String {
+    let text = text.replace('\n', " ");
+    match text.char_indices().nth(chars_max) {
+        None => text,
+        Some(_) => text.chars().take(chars_max.saturating_sub(1)).chain(['…']).collect(),
+    }
+}
+
+/// The id, from an id or a slot.
+pub(super) async fn find(client: &Client, which: &str) -> Result<MachineId, Failure> {
+    if let Ok(id) = which.parse() {
+        return Ok(id);
+    }
+    let found = client.get(&format!("/api/v1/machines?slot={}", query(which))).await?;
+    found["data"][0]["id"].as_str().and_then(|id| id.parse().ok()).ok_or_else(|| {
+        Failure::failed(format!("No machine has the slot {}.", print::clean(which)))
+            .hint("see the slots with `hoheit machine list`; a slot is written hall/row/rack/unit")
+    })
 }
 
 impl Machine {
     pub async fn run(self) -> Result<(), Failure> {
-        match self.verb {
-            Verb::Discover(discover) => discover.run().await,
-        }
-    }
-}
-
-impl Discover {
-    async fn run(self) -> Result<(), Failure> {
-        let read = |path: &PathBuf| {
-            std::fs::read(path).map_err(|error| Failure::usage(format!("{} cannot be read: {error}", path.display())))
-        };
-        let trust = match (&self.ca, &self.pin) {
-            (Some(ca), _) => Trust::ca(&read(ca)?).map_err(usage)?,
-            (None, Some(pin)) => Trust::Pin(Fingerprint::parse(pin).map_err(usage)?),
-            (None, None) if self.trust_anything => Trust::Anything,
-            (None, None) if self.plain => Trust::Plain,
-            (None, None) => {
-                let hint = "--ca FILE, --pin SHA256, or --trust-anything for a first look";
-                return Err(Failure::usage("it is not said how this BMC proves itself").hint(hint));
+        let as_json = self.connection.json;
+        let (verb, deed) = match self.command {
+            MachineCommand::Discover(discover) => return discover.run(as_json).await,
+            MachineCommand::List { state, held } => {
+                return list(&self.connection.control()?, state, held, as_json).await;
             }
+            MachineCommand::Show(which) => {
+                let client = self.connection.control()?;
+                let id = find(&client, &which.machine).await?;
+                let machine = client.get(&format!("/api/v1/machines/{id}")).await?;
+                return show::run(&machine, as_json);
+            }
+            MachineCommand::Bmc(command) => return command.run(&self.connection.control()?, as_json).await,
+            MachineCommand::Token(which) => return token(&self.connection.control()?, &which.machine, as_json).await,
+            MachineCommand::Certificate(command) => return command.run(&self.connection.control()?, as_json).await,
+            MachineCommand::Repair { deed, about } => {
+                let body = json!({ "do": "repair", "reason": deed.reason, "about": about });
+                return decide(&self.connection.control()?, &deed.which.machine, &body, as_json).await;
+            }
+            MachineCommand::Release(deed) => ("release", deed),
+            MachineCommand::Drain(deed) => ("drain", deed),
+            MachineCommand::Undrain(deed) => ("undrain", deed),
+            MachineCommand::Retire(deed) => ("retire", deed),
         };
-        let password = String::from_utf8(read(&self.password_file)?)
-            .map_err(|_| Failure::usage("the password's file is not text"))?;
-        let password = Password::new(password.trim_end_matches(['\r', '\n']));
-        let login = if self.session { Login::Session } else { Login::Basic };
-        let credentials = Credentials { login, ..Credentials::new(&self.user, password) };
-        let address = Address::new(&self.url, credentials, trust).map_err(usage)?;
-        let client = Client::new(&address, Limits::default()).map_err(usage)?;
-        let reading = client.inventory().await;
-        client.close().await;
-        let reading = reading.map_err(failed)?;
-        match self.json {
-            true => show::json(&serde_json::to_value(&reading).map_err(|error| Failure::failed(error.to_string()))?),
-            false => show(&reading),
-        }
+        let body = json!({ "do": verb, "reason": deed.reason });
+        decide(&self.connection.control()?, &deed.which.machine, &body, as_json).await
     }
 }
 
-fn usage(error: redfish::Error) -> Failure {
-    Failure::usage(error.to_string())
+async fn list(client: &Client, state: Option<Lifecycle>, held: bool, as_json: bool) -> Result<(), Failure> {
+    let filter = state.map(|state| format!("?lifecycle={state}")).unwrap_or_default();
+    let mut machines = client.all(&format!("/api/v1/machines{filter}")).await?;
+    if let Some(rows) = machines["data"].as_array_mut() {
+        rows.retain(|row| !held || row["held"].is_string());
+        rows.sort_by(|a, b| a["slot"].as_str().cmp(&b["slot"].as_str()));
+    }
+    let empty = match (state, held) {
+        (None, false) => "No machines. Apply a site file: hoheit site apply site.toml",
+        _ => "None.",
+    };
+    print::list(as_json, &machines, COLUMNS, empty)
 }
 
-/// Whose fault it is becomes what to do.
-fn failed(error: redfish::Error) -> Failure {
-    let hint = match (&error, error.fault(), error.retry()) {
-        (redfish::Error::Unauthorized { .. }, _, _) => {
-            "check --user and --password-file; five wrong ones lock an account"
-        }
-        (redfish::Error::Certificate { .. }, _, _) => {
-            "compare the SHA-256 with what the BMC shows on its own console; if it is right, give it with --pin"
-        }
-        (_, Fault::Network, _) => "is it powered, cabled to the management network, and this its address?",
-        (_, Fault::Caller, _) => "ask for something else",
-        (_, Fault::Bmc, Retry::Later) => "try again; if it stays so, restart the BMC",
-        (_, Fault::Bmc, Retry::No) => "this BMC does not speak Redfish as it should: update its firmware",
+async fn decide(client: &Client, which: &str, body: &Value, as_json: bool) -> Result<(), Failure> {
+    let id = find(client, which).await?;
+    let machine = client.post(&format!("/api/v1/machines/{id}"), body).await?;
+    let word = |name: &str| print::text(&machine[name]);
+    let slot = word("slot");
+    let what = match body["do"].as_str() {
+        Some("release") => format!("{slot} goes on; what is still wrong holds it again"),
+        Some("drain") => format!("{slot} gets no new work; when it is empty it goes to repair"),
+        Some("undrain") => format!("{slot} is wanted in service again"),
+        Some("repair") => format!("{slot} is in repair: {}", word("reason")),
+        _ => format!("{slot} leaves the site for good"),
     };
-    Failure::failed(error.to_string()).hint(hint)
+    print::done(as_json, &machine, &format!("{what}\nnext: hoheit machine show {slot}"))
 }
 
-fn show(reading: &Reading) -> Result<(), Failure> {
-    let Inventory { manufacturer, model, serial, uuid, power, secure_boot, parts, firmware, complaints } =
-        &reading.inventory;
-    show::line(&format!("{manufacturer} {model}, chassis {serial}, system {}, {uuid}", reading.system_serial))?;
-    let power = match power {
-        Power::On => "on",
-        Power::Off => "off",
-        Power::Unknown => "not said",
-    };
-    let secure_boot = match secure_boot {
-        Some(true) => "on",
-        Some(false) => "off",
-        None => "not said",
-    };
-    show::line(&format!("power {power}, secure boot {secure_boot}"))?;
-    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
-    parts.values().for_each(|part| *kinds.entry(&part.kind).or_default() += 1);
-    let kinds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-    show::line(&format!("{}, {} firmware components\n", kinds.join(", "), firmware.len()))?;
-    let mut table = Table::new();
-    table.load_preset(NOTHING);
-    table.set_header(["PART", "MODEL", "SERIAL", "HEALTH"]);
-    for (name, part) in parts {
-        table.add_row([name.as_str(), &part.model, &part.serial, if part.healthy { "ok" } else { "not well" }]);
+async fn token(client: &Client, which: &str, as_json: bool) -> Result<(), Failure> {
+    let id = find(client, which).await?;
+    let made = client.post(&format!("/api/v1/machines/{id}/agent-token"), &json!({})).await?;
+    let text = format!(
+        "{}\nfor the agent of {}, once, until {}; it is not shown again",
+        print::text(&made["token"]),
+        print::clean(which),
+        print::time(&made["expires_at"])
+    );
+    print::done(as_json, &made, &text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_reason_is_cut_at_a_character() {
+        let check = |text: &str, max: usize, expect: &str| assert_eq!(shortened(text, max), expect, "{text}");
+        check("kurz", 4, "kurz");
+        check("länger", 4, "län…");
+        check("zwei\nZeilen", 60, "zwei Zeilen");
+        check("", 4, "");
     }
-    show::line(&table.to_string())?;
-    let mut table = Table::new();
-    table.load_preset(NOTHING);
-    table.set_header(["FIRMWARE", "VERSION"]);
-    for (component, version) in firmware {
-        table.add_row([component, version]);
-    }
-    show::line(&format!("\n{table}"))?;
-    for complaint in complaints {
-        show::line(&format!("complaint: {complaint}"))?;
-    }
-    for gap in &reading.gaps {
-        show::line(&format!("not read: {}: {}", gap.path, gap.why))?;
-    }
-    show::line(&format!("\n{} requests, {} kB", reading.requests, reading.bytes.div_ceil(1_000)))
 }

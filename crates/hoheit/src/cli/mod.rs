@@ -11,9 +11,11 @@ mod endpoint;
 mod engine;
 mod export;
 mod failure;
+mod fleet;
 mod key;
 mod machine;
 mod model;
+mod order;
 mod policy;
 mod price;
 mod project;
@@ -21,6 +23,7 @@ mod receipt;
 mod show;
 mod site;
 mod status;
+mod task;
 mod tenant;
 mod token;
 mod twin;
@@ -67,6 +70,12 @@ pub enum Command {
     Machine(machine::Machine),
     /// What runs on each machine: reports, validation, engines kept alive.
     Agent(agent::Agent),
+    /// Work on machines, by robots and people.
+    Order(order::Order),
+    /// The steps of orders, for people: confirm, take, start, done.
+    Task(task::Task),
+    /// All machines at once: counts, events, a live view.
+    Fleet(fleet::Fleet),
     /// Studies on a simulated site, in virtual time: replay a trace, overload an engine.
     Twin(twin::Twin),
 }
@@ -99,6 +108,9 @@ pub fn run(command: Command) -> Result<(), Failure> {
             Command::Site(noun) => noun.run().await,
             Command::Machine(noun) => noun.run().await,
             Command::Agent(noun) => noun.run().await,
+            Command::Order(noun) => noun.run().await,
+            Command::Task(noun) => noun.run().await,
+            Command::Fleet(noun) => noun.run().await,
             Command::Twin(noun) => noun.run(),
         }
     })

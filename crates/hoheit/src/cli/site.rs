@@ -1,9 +1,11 @@
 //! `hoheit site`: the site file. `check` and `plan` read it from disk and ask nobody: a hall is planned before there is a
-//! control plane in it.
+//! control plane in it. `apply` and `show` ask the control plane.
 
+mod apply;
 mod plan;
 
 use super::Failure;
+use super::client::Connection;
 use super::show;
 use clap::{Args, Subcommand};
 use fleet::site::{self, Problem, Reading, Severity};
@@ -14,9 +16,12 @@ use std::path::{Path, PathBuf};
 Examples:
   hoheit site check site.toml
   hoheit site plan site.toml --hall h1
+  hoheit site apply site.toml
 
 The format is explained in docs/site.md; sites/small and sites/munich are ready examples.")]
 pub struct Site {
+    #[command(flatten)]
+    connection: Connection,
     #[command(subcommand)]
     command: SiteCommand,
 }
@@ -34,9 +39,6 @@ Exit code 0: no error (warnings are possible); 1: errors, or the file cannot be 
         /// The site file. The CSV that it names under serials is read from the same folder.
         #[arg(value_name = "FILE")]
         file: PathBuf,
-        /// One JSON object instead of text.
-        #[arg(long)]
-        json: bool,
     },
     /// Show halls, rows and racks with their weight and power, feeds, cooling, and what does not fit. Needs no network.
     #[command(after_help = "\
@@ -54,17 +56,40 @@ marked with '!'. A file with errors is shown as far as it could be read, and the
         /// Only this hall, a line per rack.
         #[arg(long, value_name = "HALL")]
         hall: Option<String>,
-        /// One JSON object instead of text.
-        #[arg(long)]
-        json: bool,
     },
+    /// Make a site file the site: its machines become planned, what changed is asked of the others.
+    #[command(after_help = "\
+Examples:
+  hoheit site apply site.toml --dry-run     only say what would happen
+  hoheit site apply site.toml
+
+All of it or nothing. Exit code 1: errors in the file, or something must be settled by a person first.")]
+    Apply {
+        /// The site file. The CSV that it names under serials is read from the same folder.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The CSV with serial numbers, if it stands elsewhere.
+        #[arg(long, value_name = "FILE")]
+        serials: Option<PathBuf>,
+        /// Only say what would happen.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Show the site file that is applied.
+    #[command(after_help = "Examples:\n  hoheit site show > site.toml")]
+    Show,
 }
 
 impl Site {
     pub async fn run(self) -> Result<(), Failure> {
+        let as_json = self.connection.json;
         match self.command {
-            SiteCommand::Check { file, json } => check(&file, json),
-            SiteCommand::Plan { file, hall, json } => plan::run(&file, hall.as_deref(), json),
+            SiteCommand::Check { file } => check(&file, as_json),
+            SiteCommand::Plan { file, hall } => plan::run(&file, hall.as_deref(), as_json),
+            SiteCommand::Apply { file, serials, dry_run } => {
+                apply::run(&self.connection.control()?, &file, serials.as_deref(), dry_run, as_json).await
+            }
+            SiteCommand::Show => apply::show(&self.connection.control()?, as_json).await,
         }
     }
 }

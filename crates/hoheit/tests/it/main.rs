@@ -8,6 +8,7 @@ mod canary;
 mod client;
 mod described;
 mod dribble;
+mod fleet;
 mod kill;
 mod metrics;
 mod nano;
