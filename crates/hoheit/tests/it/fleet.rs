@@ -178,7 +178,11 @@ fn what_is_not_there_is_said_with_what_to_do() {
     };
     check(&["machine", "list"], 0, &["hoheit site apply"]);
     check(&["site", "show"], 1, &["No site file is applied", "hoheit site apply"]);
-    check(&["machine", "show", "h9/r01/k01/u01"], 1, &["No machine has the slot h9/r01/k01/u01", "hoheit machine list"]);
+    check(
+        &["machine", "show", "h9/r01/k01/u01"],
+        1,
+        &["No machine has the slot h9/r01/k01/u01", "hoheit machine list"],
+    );
     check(&["task", "list"], 0, &["Nothing to do"]);
     check(&["task", "start", "h9/r01/k01/u01"], 1, &["No machine has the slot"]);
     check(&["fleet", "status"], 0, &["No machines"]);
