@@ -83,13 +83,8 @@ fn rule(text: &str, width: usize) -> Line<'static> {
 
 /// What, where, when; trouble in place of when.
 fn title(model: &Model, width: usize) -> Line<'static> {
-    let left = format!(
-        "hoheit fleet  {}  {} machines, {} capacity, {} held",
-        model.url,
-        model.machines,
-        model.capacity,
-        model.held.len()
-    );
+    let (machines, capacity, held) = (model.machines, model.capacity, model.held.len());
+    let left = format!("hoheit fleet  {machines} machines, {capacity} capacity, {held} held  {}", model.url);
     let (right, style) = match (&model.trouble, &model.at) {
         (Some(trouble), _) => (format!("OLD: {trouble}"), Style::new().fg(Color::Red).add_modifier(Modifier::BOLD)),
         (None, Some(at)) => (format!("{at}  q quits"), Style::new()),
