@@ -32,10 +32,17 @@ pub struct Agent {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Enrol once, then report and do what the site asks, until stopped.
+    #[command(
+        after_help = "Examples:\n  hoheit agent run --site https://site.example:8443 --token-file /run/hoheit/token --state /var/lib/hoheit-agent"
+    )]
     Run(Run),
     /// Run a suite here and print what came of it; tells nobody.
+    #[command(
+        after_help = "Examples:\n  hoheit agent validate --suite generic --level 1\n  hoheit agent validate --suite ./suite.toml"
+    )]
     Validate(Validate),
     /// What the agent would say of this machine.
+    #[command(after_help = "Examples:\n  hoheit agent show")]
     Show(Show),
 }
 

@@ -32,7 +32,6 @@ Examples:
   hoheit machine release h1/r01/k01/u01 --reason \"serial number read again; the bill was wrong\"
   hoheit machine bmc set --file bmcs.csv
   hoheit machine certificate h1/r01/k01/u01 --out ./certificate")]
-#[expect(clippy::large_enum_variant, reason = "parsed once in a process")]
 enum MachineCommand {
     /// List machines.
     #[command(after_help = "\
