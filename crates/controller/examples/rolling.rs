@@ -2,7 +2,7 @@
 //! minute. Real store, real reconcilers, real sealer; BMCs, agents and people answer at once and without a network. Then it
 //! lets the fleet stand, with agents that say that they are there, and tells what that costs.
 //!
-//! `cargo xtask bench fleet`; by hand: `rolling FOLDER MACHINES`.
+//! `cargo run -p controller --release --example rolling FOLDER MACHINES`, FOLDER being there and empty.
 
 use controller::reconcile::orders::{NoRobots, apply};
 use controller::reconcile::{Reconciler, ReconcilerParts, Wants};

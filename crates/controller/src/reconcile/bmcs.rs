@@ -4,6 +4,9 @@
 //! [`SEND_AGAIN`], because a machine that boots cannot be hurried. What came of it is seen in the next inventory and
 //! nowhere else.
 //!
+//! A turn waits for its sweep: one BMC that answers slowly delays what is sent to the others, by `redfish`'s limit for a whole
+//! reading at worst.
+//!
 //! If we crash here: what was sent is done or not; the next start looks first, and what is still wanted is sent.
 
 use super::Bell;
