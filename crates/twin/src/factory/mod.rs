@@ -6,7 +6,7 @@
 //! line. No sockets, no threads, no clock.
 //!
 //! What it is not: a measurement. Durations and most rates are assumptions, named in the scenario (docs/twin.md says which
-//! come from where). Controllers do not crash here and networks take no time; `twin serve` speaks the real protocols.
+//! come from where). Controllers do not crash here and networks take no time.
 
 mod act;
 mod breakage;
