@@ -141,6 +141,16 @@ ids! {
     TaskId = "tsk_";
     /// The signed certificate that makes capacity.
     AcceptanceId = "acc_";
+    /// Passages of one project under one index; a vector store in OpenAI's words.
+    CollectionId = "vs_";
+    /// A document that a project uploaded.
+    FileId = "file_";
+    /// A question whose answer is fetched later.
+    AsyncId = "async_";
+    /// A model configuration in AI Core's words.
+    ConfigurationId = "conf_";
+    /// A configuration that is callable, in AI Core's words.
+    DeploymentId = "d";
 }
 
 #[cfg(test)]

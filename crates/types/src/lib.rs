@@ -12,6 +12,7 @@ pub mod code;
 pub mod facts;
 pub mod id;
 pub mod money;
+pub mod passage;
 pub mod receipt;
 pub mod snapshot;
 pub mod time;
@@ -21,10 +22,11 @@ pub use acceptance::AcceptanceClaims;
 pub use code::{Code, Fault};
 pub use facts::{Country, DataClass, EndpointFacts, Retention};
 pub use id::{
-    AcceptanceId, AuditId, EndpointId, EngineId, IncarnationId, KeyId, MachineId, OrderId, ProjectId, ReceiptId,
-    RuleId, TaskId, TenantId, TokenId,
+    AcceptanceId, AsyncId, AuditId, CollectionId, ConfigurationId, DeploymentId, EndpointId, EngineId, FileId,
+    IncarnationId, KeyId, MachineId, OrderId, ProjectId, ReceiptId, RuleId, TaskId, TenantId, TokenId,
 };
 pub use money::MicroEur;
+pub use passage::Passage;
 pub use receipt::{Outcome, ReceiptClaims};
 pub use snapshot::Snapshot;
 pub use time::{Month, UnixMillis};

@@ -1,0 +1,1 @@
+//! Passages numbered for a prompt, and what an answer made of them.

@@ -1,0 +1,1 @@
+//! SAP AI Core: orchestration, foundation models, embeddings, the two shapes of errors.

@@ -1,0 +1,1 @@
+//! Perplexity's Sonar: answers with citations, search.
