@@ -146,7 +146,8 @@ fn frame(number: usize, passage: &Passage) -> String {
     if let Some(page) = passage.page {
         write!(frame, " page=\"{page}\"").expect("writing to a String cannot fail");
     }
-    write!(frame, ">\n{}\n</passage>\n", uncited(&unframed(&passage.text))).expect("writing to a String cannot fail");
+    write!(frame, ">\n{}\n</passage>\n", without_citations(&unframed(&passage.text)))
+        .expect("writing to a String cannot fail");
     frame
 }
 
@@ -159,7 +160,7 @@ fn attribute(text: &str) -> String {
         c if c.is_control() => ' ',
         c => c,
     });
-    uncited(&plain.take(TITLE_CHARS_MAX).collect::<String>())
+    without_citations(&plain.take(TITLE_CHARS_MAX).collect::<String>())
 }
 
 /// The text with no beginning or end of a frame in it.
@@ -185,7 +186,7 @@ fn names_frame(rest: &str) -> bool {
 }
 
 /// The text with `(3)` for `[3]`.
-fn uncited(text: &str) -> String {
+pub(crate) fn without_citations(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(open) = rest.find('[') {
@@ -281,7 +282,7 @@ mod tests {
 
     #[test]
     fn numbers_in_brackets_are_no_citations() {
-        let check = |text: &str, expect: &str| assert_eq!(uncited(text), expect);
+        let check = |text: &str, expect: &str| assert_eq!(without_citations(text), expect);
         check("Siehe [3] und [1, 2].", "Siehe (3) und (1, 2).");
         check("[a] [] [ ] x[0] [[7]]", "[a] [] [ ] x(0) [(7)]");
         check("[12", "[12");
