@@ -12,9 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Pure crates: they decide, they do nothing. Time, randomness and snapshots come in as arguments.
-const PURE: [&str; 10] = [
-    "types", "policy", "routing", "metering", "ledger", "vda5050", "fleet", "masking", "dialects", "broker",
-];
+const PURE: [&str; 10] =
+    ["types", "policy", "routing", "metering", "ledger", "vda5050", "fleet", "masking", "dialects", "broker"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()

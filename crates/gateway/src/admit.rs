@@ -150,7 +150,7 @@ async fn judge(
     let idempotency = match idempotency_key {
         None => None,
         Some(name) => {
-            let request = idempotency::digest(fields.operation.path(), obligation.class, body);
+            let request = idempotency::digest(obligation.dialect(), fields.operation.path(), obligation.class, body);
             match gateway.idempotency.claim(key.project.id, name, request, now)? {
                 Claim::First(guard) => Some(guard),
                 Claim::Replay(answer) => return Err(No::Replayed(answer)),

@@ -6,6 +6,7 @@
 //! them, and an answer too large to keep cannot be replayed; the caller is told which receipt has it. That a request was
 //! made is remembered at the store (`once`).
 
+use crate::inner::Dialect;
 use crate::refusal::Refusal;
 use bytes::Bytes;
 use journal::{AppendError, Appended};
@@ -37,9 +38,10 @@ enum Entry {
 
 type Place = (ProjectId, String);
 
-/// What makes two requests the same.
-pub fn digest(operation: &str, class: DataClass, body: &[u8]) -> [u8; 32] {
-    ledger::hash::sha256(&[operation.as_bytes(), b"\0", class.as_str().as_bytes(), b"\0", body]).0
+/// What makes two requests the same. OpenAI's has no dialect in front: so the digests at the store were made before there were others.
+pub fn digest(dialect: Dialect, operation: &str, class: DataClass, body: &[u8]) -> [u8; 32] {
+    let dialect = if dialect == Dialect::OpenAi { "" } else { dialect.as_str() };
+    ledger::hash::sha256(&[dialect.as_bytes(), operation.as_bytes(), b"\0", class.as_str().as_bytes(), b"\0", body]).0
 }
 
 pub fn mismatch() -> Refusal {
@@ -292,10 +294,11 @@ mod tests {
 
     #[test]
     fn another_class_or_operation_is_another_request() {
-        let one = digest("/v1/completions", DataClass::Public, b"{}");
-        assert_ne!(one, digest("/v1/completions", DataClass::Secret, b"{}"));
-        assert_ne!(one, digest("/v1/embeddings", DataClass::Public, b"{}"));
-        assert_ne!(one, digest("/v1/completions", DataClass::Public, b"{ }"));
-        assert_eq!(one, digest("/v1/completions", DataClass::Public, b"{}"));
+        let one = digest(Dialect::OpenAi, "/v1/completions", DataClass::Public, b"{}");
+        assert_ne!(one, digest(Dialect::OpenAi, "/v1/completions", DataClass::Secret, b"{}"));
+        assert_ne!(one, digest(Dialect::OpenAi, "/v1/embeddings", DataClass::Public, b"{}"));
+        assert_ne!(one, digest(Dialect::OpenAi, "/v1/completions", DataClass::Public, b"{ }"));
+        assert_ne!(one, digest(Dialect::Sonar, "/v1/completions", DataClass::Public, b"{}"));
+        assert_eq!(one, digest(Dialect::OpenAi, "/v1/completions", DataClass::Public, b"{}"));
     }
 }

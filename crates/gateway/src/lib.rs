@@ -36,6 +36,7 @@ mod gauges;
 #[cfg(any(test, fuzzing))]
 pub mod hostile;
 mod idempotency;
+pub mod inner;
 mod lease;
 pub mod limits;
 mod linger;
@@ -72,7 +73,7 @@ mod upstream;
 mod view;
 mod wall;
 
-pub use body::{BodyError, ForeignBody};
+pub use body::{BodyError, ForeignBody, Outgoing};
 pub use clock::{Clock, SystemClock};
 pub use fields::Operation;
 pub use gateway::{Gateway, Parts, Readiness, StartError};
@@ -81,7 +82,9 @@ pub use limits::Limits;
 pub use metering::lease::Sharing;
 pub use metrics::Metrics;
 pub use pipeline::RECEIPT_HEADER;
+pub use receive::Principal;
 pub use receive::{DATA_CLASS_HEADER, PRIORITY_HEADER};
+pub use refusal::Refusal;
 pub use routing::Strategy;
 pub use routing::router::Options as RoutingOptions;
 pub use ship::run as ship;

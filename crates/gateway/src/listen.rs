@@ -1,8 +1,8 @@
 //! Sockets: the accept loop with its timers, one lane per core.
 //!
 //! A lane is a thread with a runtime of its own, its own accepts on the shared socket and its own connections to the
-//! engines, so that a request stays on one core from its first byte to its last. What is not under `/v1` goes to the
-//! fallback, on the runtime that the embedding program keeps for it.
+//! engines, so that a request stays on one core from its first byte to its last. What is not under `/v1`, and
+//! what is there of others (`paths::OTHERS`), goes to the fallback, on the runtime that the embedding program keeps for it.
 //!
 //! hyper's own timeouts are inert without a timer, which is why the builder is ours: a client that dribbles its headers
 //! is cut off, and one that sends more of them than the limit gets 431.
@@ -204,7 +204,7 @@ impl Shared {
             return crate::refusal::Refusal::new(types::Code::HeadersTooLarge, message).response();
         }
         let path = request.uri().path();
-        if path == "/v1" || path.starts_with("/v1/") {
+        if (path == "/v1" || path.starts_with("/v1/")) && !crate::paths::is_anothers(path) {
             return pipeline::handle(&self.gateway, &self.client, request).await;
         }
         let answer = (self.fallback)(request);

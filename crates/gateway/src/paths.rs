@@ -46,6 +46,13 @@ pub const PATHS: [Path; 7] = [
     read("/v1/receipts/{id}", Reading::Receipt),
 ];
 
+/// What stands under `/v1` and is not the gateway's: documents of a project, which `partners` keeps.
+pub const OTHERS: [&str; 2] = ["/v1/files", "/v1/vector_stores"];
+
+pub fn is_anothers(asked: &str) -> bool {
+    OTHERS.iter().any(|other| asked.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+}
+
 /// The row that a path is in, and its id, as it stands there; empty where the row has none.
 pub fn find(asked: &str) -> Option<(Path, &str)> {
     PATHS.into_iter().find_map(|path| match path.template.strip_suffix("{id}") {
@@ -65,6 +72,11 @@ mod tests {
         assert_eq!(purpose("/v1/models"), Some((Purpose::Read(Reading::Models), "")));
         assert_eq!(purpose("/v1/models/org/name"), Some((Purpose::Read(Reading::Model), "org/name")));
         assert_eq!(purpose("/v1/receipts/rcp_1"), Some((Purpose::Read(Reading::Receipt), "rcp_1")));
+        for (path, others) in
+            [("/v1/files", true), ("/v1/files/x", true), ("/v1/filesystem", false), ("/v1/models", false)]
+        {
+            assert_eq!(is_anothers(path), others, "{path}");
+        }
         for none in ["/v1", "/v1/", "/v1/models/", "/v1//v1/models", "/v1//v1/models/x", "/v1/model", "/v2/models", ""]
         {
             assert_eq!(purpose(none), None, "{none}");

@@ -25,6 +25,7 @@ use crate::route::Attempts;
 use crate::scope::RateView;
 use crate::upstream::Upstream;
 use crate::view::View;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use metering::bucket::{Remaining, reset_text};
@@ -88,7 +89,7 @@ async fn inference(
     }
 }
 
-async fn infer(gateway: &Arc<Gateway>, client: &EngineClient, received: Received) -> Response<Outgoing> {
+pub(crate) async fn infer(gateway: &Arc<Gateway>, client: &EngineClient, received: Received) -> Response<Outgoing> {
     let mut admitted = match admit(received).await {
         Ok(admitted) => admitted,
         Err(Turned::Replayed(answer)) => return replay(answer),
@@ -167,6 +168,7 @@ async fn deliver(rest: Rest, in_flight: InFlight, whole: Whole) -> Response<Outg
     if obligation.meter.doubts_output() {
         obligation.meter.saw_text(text_bytes(&whole.body));
     }
+    let whole = Whole { body: translated(&mut obligation, whole.body), ..whole };
     obligation.whole_answer(&whole.body);
     let id = obligation.id;
     let keep_max = obligation.gateway().idempotency.answer_bytes_max();
@@ -183,6 +185,14 @@ async fn deliver(rest: Rest, in_flight: InFlight, whole: Whole) -> Response<Outg
     receipt_headers(response.headers_mut(), id);
     rate_headers(response.headers_mut(), rates);
     response
+}
+
+/// In the client's dialect.
+fn translated(obligation: &mut Obligation, body: Bytes) -> Bytes {
+    match obligation.foreign().and_then(|foreign| foreign.translator.as_mut()) {
+        Some(translator) => translator.whole(body),
+        None => body,
+    }
 }
 
 fn stream(rest: Rest, in_flight: InFlight, upstream: Upstream) -> Response<Outgoing> {
@@ -213,7 +223,7 @@ fn replay(answer: idempotency::Answer) -> Response<Outgoing> {
 }
 
 /// Ends a request without an answer. Boxed: a request's future has the room of all its ways, and this is the rare one.
-fn ended<'a>(
+pub(crate) fn ended<'a>(
     obligation: Obligation,
     end: End,
     refusal: &'a Refusal,
@@ -244,17 +254,17 @@ fn journal_failed() -> Refusal {
     Refusal::new(Code::Internal, "the receipt of this request could not be written: this gateway is ending")
 }
 
-fn overloaded() -> Refusal {
+pub(crate) fn overloaded() -> Refusal {
     Refusal::new(Code::NotReady, "this gateway takes no new requests now: try again shortly").retry_after(1)
 }
 
-fn expired() -> Refusal {
+pub(crate) fn expired() -> Refusal {
     let message =
         "this gateway has been without its database for too long to know who may ask for what: try again later";
     Refusal::new(Code::SnapshotExpired, message).retry_after(5)
 }
 
-fn refuse(gateway: &Gateway, refusal: &Refusal) -> Response<Outgoing> {
+pub(crate) fn refuse(gateway: &Gateway, refusal: &Refusal) -> Response<Outgoing> {
     gateway.metrics.refusal(refusal.code);
     refusal.response()
 }

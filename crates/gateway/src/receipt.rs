@@ -11,6 +11,7 @@
 
 use crate::fields::Operation;
 use crate::gateway::Gateway;
+use crate::inner::{Dialect, Foreign};
 use crate::limits::{RECEIPT_ROOM_BYTES, RECEIPT_RULES_MAX};
 use crate::meter::Meter;
 use crate::queue::Service;
@@ -167,6 +168,8 @@ pub struct Obligation {
     /// What its tenant is charged for it by the queue, if it waited.
     pub service: Option<Service>,
     pub trace: Option<Box<Notes>>,
+    /// Only for a request in another dialect than OpenAI's.
+    foreign: Option<Box<Foreign>>,
     /// Room for the receipt; none once it is written.
     room: Option<Room>,
 }
@@ -201,6 +204,7 @@ impl Obligation {
             meter: Meter::default(),
             service: None,
             trace: None,
+            foreign: None,
             room: Some(room),
         })
     }
@@ -227,6 +231,19 @@ impl Obligation {
         self.gateway.journal.append_if_room(encode_intent(of, frame))
     }
 
+    /// Makes it a request in another dialect, before anything of it is read.
+    pub(crate) fn speak(&mut self, foreign: Foreign) {
+        self.foreign = Some(Box::new(foreign));
+    }
+
+    pub(crate) fn foreign(&mut self) -> Option<&mut Foreign> {
+        self.foreign.as_deref_mut()
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.foreign.as_ref().map_or(Dialect::OpenAi, |foreign| foreign.dialect)
+    }
+
     /// Whether an engine was asked.
     pub fn was_sent(&self) -> bool {
         self.served_by.is_some()
@@ -236,7 +253,11 @@ impl Obligation {
     pub fn serve_at(&mut self, offer: &Offer) {
         self.served_by = Some(offer.served_by.clone());
         self.policy = Some((true, offer.rules.clone()));
-        self.prepared = Some(offer.prepared(self.operation, || self.prepare()));
+        // What a request in another dialect says of itself, no other shares.
+        self.prepared = match self.foreign {
+            None => Some(offer.prepared(self.operation, || self.prepare())),
+            Some(_) => None,
+        };
     }
 
     fn prepare(&self) -> Prepared {
@@ -338,7 +359,7 @@ impl Obligation {
             sub: self.key.tenant,
             project: self.key.project.id,
             key: self.key.key.id,
-            dialect: "openai".into(),
+            dialect: self.dialect().as_str().into(),
             operation: self.operation.as_str().into(),
             model: self.model.clone(),
             served_by: self.served_by.clone(),
@@ -354,6 +375,8 @@ impl Obligation {
             ended_at,
             request_commitment: self.request_commitment.map(|tag| URL_SAFE_NO_PAD.encode(tag)).unwrap_or_default(),
             answer_commitment,
+            passages: self.foreign.as_ref().map(|foreign| foreign.passages.clone()).unwrap_or_default(),
+            egress: self.foreign.as_ref().and_then(|foreign| foreign.egress.clone()),
             opening: URL_SAFE_NO_PAD.encode(self.opening),
             inc: self.gateway.incarnation,
             seq: 0,

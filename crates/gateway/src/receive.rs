@@ -13,6 +13,8 @@ use crate::refusal::Refusal;
 use crate::scope::RateView;
 use crate::settle::take_request;
 use crate::view::{KeyEntry, View};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
@@ -20,7 +22,7 @@ use routing::fair::Class;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use types::{Code, DataClass, KeyId};
+use types::{Code, DataClass, KeyId, ProjectId, TenantId};
 
 /// The header that raises the data class of one request.
 pub const DATA_CLASS_HEADER: &str = "hoheit-data-class";
@@ -35,8 +37,30 @@ pub struct Principal {
 }
 
 impl Principal {
-    pub fn key(&self) -> &Arc<KeyEntry> {
+    pub(crate) fn key(&self) -> &Arc<KeyEntry> {
         &self.key
+    }
+
+    pub fn key_id(&self) -> KeyId {
+        self.key.key.id
+    }
+
+    pub fn project(&self) -> ProjectId {
+        self.key.project.id
+    }
+
+    pub fn tenant(&self) -> TenantId {
+        self.key.tenant
+    }
+
+    /// The project's class: the floor for each of its requests.
+    pub fn class(&self) -> DataClass {
+        self.key.project.class
+    }
+
+    /// A commitment to these bytes under the project's commitment key, as in receipts.
+    pub fn commit(&self, bytes: &[u8]) -> String {
+        URL_SAFE_NO_PAD.encode(aws_lc_rs::hmac::sign(&self.key.commitment_key, bytes))
     }
 }
 
@@ -79,6 +103,20 @@ pub fn identify(gateway: &Gateway, view: &View, headers: &HeaderMap) -> Result<P
     let expected = entry.map_or([0; 32], |entry| entry.secret_hash);
     let same = aws_lc_rs::constant_time::verify_slices_are_equal(tag.as_ref(), &expected).is_ok();
     let Some(key) = entry.filter(|_| same) else { return Err(invalid()) };
+    in_force(gateway, key)
+}
+
+/// The principal of a key whose holder was authenticated otherwise, by an access token that names it.
+pub fn principal_of(gateway: &Gateway, view: &View, id: KeyId) -> Result<Principal, Refusal> {
+    match view.key(id) {
+        Some(key) => in_force(gateway, key),
+        None => {
+            Err(Refusal::new(Code::KeyInvalid, "the key that this access token names is not valid: ask for a new one"))
+        }
+    }
+}
+
+fn in_force(gateway: &Gateway, key: &Arc<KeyEntry>) -> Result<Principal, Refusal> {
     if key.key.revoked {
         return Err(Refusal::new(Code::KeyRevoked, "this API key was revoked: ask for a new one"));
     }
@@ -124,8 +162,10 @@ async fn read(
         return Err(too_large(limit));
     }
     let body = collect(body, &gateway.limits, gateway.bodies.share()).await?;
+    let sent = obligation.foreign().map(|foreign| std::mem::take(&mut foreign.client_body));
+    let sent = sent.as_ref().unwrap_or(&body.bytes);
     obligation.request_commitment =
-        aws_lc_rs::hmac::sign(&obligation.key.commitment_key, &body.bytes).as_ref().try_into().ok();
+        aws_lc_rs::hmac::sign(&obligation.key.commitment_key, sent).as_ref().try_into().ok();
     let mut fields = Fields::parse(operation, &body.bytes)?;
     fields.priority = priority.unwrap_or(fields.priority);
     obligation.model = match obligation.view.model(&fields.model) {

@@ -165,6 +165,7 @@ impl Relay {
                 Poll::Pending => break None,
             }
         };
+        streaming.translate(&mut out, end.as_ref());
         if let Some(padding) = self.padding.as_mut().filter(|_| !out.is_empty()) {
             padding.fill(&mut out, &*streaming.obligation.gateway().clock);
         }
@@ -181,7 +182,7 @@ impl Relay {
             let State::Streaming(streaming) = std::mem::replace(&mut self.state, State::Done) else {
                 return Poll::Ready(None);
             };
-            let Streaming { upstream, obligation, in_flight } = *streaming;
+            let Streaming { upstream, mut obligation, in_flight } = *streaming;
             let now = obligation.gateway().clock.monotonic_millis();
             let quarantine = &obligation.gateway().quarantine;
             match end.code {
@@ -198,10 +199,13 @@ impl Relay {
                     in_flight.report(routing::Report::Failure, now);
                 }
             }
-            let last = match error {
-                None => Bytes::from_static(b"data: [DONE]\n\n"),
+            let translator = obligation.foreign().and_then(|foreign| foreign.translator.as_mut());
+            let last = match (error, translator) {
+                (None, None) => Bytes::from_static(b"data: [DONE]\n\n"),
+                (None, Some(translator)) => translator.last(),
                 // A blank line first: whatever was cut, the error parses as an event of its own.
-                Some(refusal) => Bytes::from(format!("\n\ndata: {}\n\n", refusal.envelope())),
+                (Some(refusal), None) => Bytes::from(format!("\n\ndata: {}\n\n", refusal.envelope())),
+                (Some(refusal), Some(translator)) => translator.broken(refusal.code, &refusal.message),
             };
             let (finished, receipt) = (end.finished, obligation.id);
             if let Some(code) = end.code {
@@ -243,6 +247,20 @@ enum Passed {
 }
 
 impl Streaming {
+    /// Events in the client's dialect, in place of those that came; at a good end also what the translator held back.
+    fn translate(&mut self, out: &mut BytesMut, end: Option<&(End, Option<Refusal>)>) {
+        let Some(translator) = self.obligation.foreign().and_then(|foreign| foreign.translator.as_mut()) else {
+            return;
+        };
+        let events = std::mem::take(out);
+        if !events.is_empty() {
+            translator.events(&events, out);
+        }
+        if end.is_some_and(|(end, _)| end.finished) {
+            translator.flush(out);
+        }
+    }
+
     /// Looks at one event and lets it pass, changed only where it must be.
     fn pass(&mut self, event: Bytes, shown: UsageShown, out: &mut BytesMut) -> Passed {
         let Some(range) = data_range(&event) else {

@@ -73,6 +73,12 @@ impl Stencil {
         if let Some(commitment) = &claims.answer_commitment {
             text(into, ",\"answer_commitment\":", commitment);
         }
+        if !claims.passages.is_empty() {
+            json(into, ",\"passages\":", &claims.passages);
+        }
+        if let Some(egress) = &claims.egress {
+            json(into, ",\"egress\":", egress);
+        }
         text(into, ",\"opening\":", &claims.opening);
         json(into, ",\"inc\":", &claims.inc);
         json(into, ",\"seq\":", &claims.seq);

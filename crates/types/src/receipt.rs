@@ -83,6 +83,16 @@ pub struct ServedBy {
     pub attestation: String,
 }
 
+/// A question that left the site: who was asked, and a commitment to what. Never the question itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Egress {
+    /// The provider's name, as the rule names it that allowed it.
+    pub provider: String,
+    pub jurisdiction: Country,
+    /// HMAC-SHA-256 over the outgoing query under the project's commitment key.
+    pub query_commitment: String,
+}
+
 /// The claims, in wire order. What is the same for many requests is shared, not copied: a gateway writes thousands a second.
 /// 32-byte values are base64url without padding, digests `sha256:<hex>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,7 +106,8 @@ pub struct ReceiptClaims {
     pub sub: TenantId,
     pub project: ProjectId,
     pub key: KeyId,
-    /// `openai`, `sonar`, `sap`.
+    /// `openai`, `sonar`, `sap`: of what the client sent and got. An inference that a shell made on the way, such as the embedding
+    /// of a question, has the dialect of the question.
     pub dialect: Cow<'static, str>,
     /// `chat.completions`, `completions`, `embeddings`.
     pub operation: Cow<'static, str>,
@@ -119,12 +130,17 @@ pub struct ReceiptClaims {
     pub code: Option<Code>,
     pub received_at: UnixMillis,
     pub ended_at: UnixMillis,
-    /// HMAC-SHA-256 over the bytes of the request under the project's commitment key.
+    /// HMAC-SHA-256 over the bytes of the request, as the client sent them in its dialect, under the project's commitment key.
     pub request_commitment: String,
     /// The same over the bytes of the answer that were handed to the client's connection: of a stream without its closing
     /// event (`[DONE]` or an error), which leaves only after this receipt is durable.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub answer_commitment: Option<String>,
+    /// What a grounded answer's model was given: `sha256:<hex>` of the text of each passage, in their order in the prompt.
+    #[serde(skip_serializing_if = "no_passages", default)]
+    pub passages: Arc<[String]>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub egress: Option<Arc<Egress>>,
     /// 32 random bytes that make the leaf hiding.
     pub opening: String,
     /// The chain: which boot of which gateway.
@@ -136,4 +152,8 @@ pub struct ReceiptClaims {
     /// Only for `unresolved`: the boot in whose journal the open intent was found.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub intent_inc: Option<IncarnationId>,
+}
+
+fn no_passages(passages: &Arc<[String]>) -> bool {
+    passages.is_empty()
 }

@@ -15,6 +15,7 @@ mod engines;
 mod failures;
 mod forks;
 mod idempotency;
+mod inner;
 mod kinds;
 mod money;
 mod paths;

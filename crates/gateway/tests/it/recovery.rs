@@ -34,6 +34,8 @@ fn intent(id: ReceiptId) -> Intent {
             ended_at: now,
             request_commitment: String::new(),
             answer_commitment: None,
+            passages: Default::default(),
+            egress: None,
             opening: ledger::hash::Hash([3; 32]).b64url(),
             inc: IncarnationId(1),
             seq: 0,

@@ -1,0 +1,184 @@
+//! Another dialect through the door within the process: one pipeline, one receipt, and commitments to what the client saw.
+
+use crate::world::*;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::{Bytes, BytesMut};
+use gateway::Operation;
+use gateway::inner::{Ask, Dialect, Inner, PASSAGES_MAX, Translator};
+use http::HeaderMap;
+use http_body_util::BodyExt;
+use serde_json::json;
+use twin::engine::{Behaviour, End, ScriptedEngine};
+use types::receipt::Egress;
+use types::{Code, Outcome};
+
+/// A dialect that shouts: whole answers in capitals, events counted and held back until the end.
+#[derive(Default)]
+struct Shouting {
+    events: usize,
+}
+
+impl Translator for Shouting {
+    fn whole(&mut self, body: Bytes) -> Bytes {
+        String::from_utf8_lossy(&body).to_uppercase().into()
+    }
+
+    fn events(&mut self, events: &[u8], out: &mut BytesMut) {
+        let text = String::from_utf8_lossy(events);
+        self.events += text.matches("data: ").count();
+        out.extend_from_slice(text.to_uppercase().as_bytes());
+    }
+
+    fn flush(&mut self, out: &mut BytesMut) {
+        out.extend_from_slice(format!("data: held back, {} events\n\n", self.events).as_bytes());
+    }
+
+    fn last(&mut self) -> Bytes {
+        Bytes::from_static(b"data: OVER\n\n")
+    }
+
+    fn broken(&mut self, code: Code, _: &str) -> Bytes {
+        format!("data: broken, {}\n\n", code.as_str()).into()
+    }
+}
+
+fn ask(stream: bool) -> Ask {
+    Ask {
+        dialect: Dialect::Sonar,
+        operation: Operation::ChatCompletions,
+        headers: HeaderMap::new(),
+        body: chat(json!({"stream": stream})).to_string().into(),
+        client_body: Bytes::from_static(b"AS THE CLIENT SAID IT"),
+        passages: vec!["sha256:aa".to_owned(), "sha256:bb".to_owned()],
+        egress: Some(Egress {
+            provider: "web.example".to_owned(),
+            jurisdiction: "FR".parse().unwrap(),
+            query_commitment: "c".to_owned(),
+        }),
+        translator: Some(Box::new(Shouting::default())),
+    }
+}
+
+async fn asked(world: &World, ask: Ask) -> (u16, HeaderMap, Bytes) {
+    let inner = Inner::new(world.gateway.clone());
+    let principal = inner.principal(KEY).unwrap();
+    let (head, body) = inner.ask(&principal, ask).await.into_parts();
+    (head.status.as_u16(), head.headers, body.collect().await.unwrap().to_bytes())
+}
+
+fn committed(bytes: &[u8]) -> String {
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &[0x11; 32]);
+    URL_SAFE_NO_PAD.encode(aws_lc_rs::hmac::sign(&key, bytes))
+}
+
+#[tokio::test]
+async fn a_receipt_commits_to_what_the_client_sent_and_got_in_its_own_dialect() {
+    let engine = ScriptedEngine::start(Behaviour::tokens(3)).await.unwrap();
+    let world = Setup::new().engine(&engine.url(), "DE").start().await;
+    let (status, headers, whole) = asked(&world, ask(false)).await;
+    assert_eq!(status, 200);
+    assert!(headers.contains_key("hoheit-receipt"));
+    assert!(whole.starts_with(b"{\"") && whole.to_ascii_uppercase() == whole, "{whole:?}");
+    let (status, _, stream) = asked(&world, ask(true)).await;
+    assert_eq!(status, 200);
+    let before_the_end = stream.strip_suffix(b"data: OVER\n\n").expect("the dialect's own closing event");
+    let text = std::str::from_utf8(before_the_end).unwrap();
+    let events = text.matches("DATA: ").count();
+    assert!(text.ends_with(&format!("data: held back, {events} events\n\n")) && events >= 3, "{text}");
+    assert!(!text.contains("[DONE]") && !text.contains("\"choices\""));
+    let receipts = world.receipts().await;
+    assert_eq!(receipts.len(), 2);
+    for (receipt, answer) in receipts.iter().zip([&whole[..], before_the_end]) {
+        assert_eq!((&*receipt.dialect, receipt.outcome), ("sonar", Outcome::Completed));
+        assert_eq!(receipt.request_commitment, committed(b"AS THE CLIENT SAID IT"));
+        assert_eq!(receipt.answer_commitment, Some(committed(answer)));
+        assert_eq!(&*receipt.passages, ["sha256:aa", "sha256:bb"]);
+        assert_eq!(receipt.egress.as_ref().unwrap().provider, "web.example");
+        assert!(receipt.cost_micro_eur.0 > 0 && receipt.usage.output == 3);
+    }
+    assert_eq!((receipts[0].seq, receipts[1].seq), (1, 2));
+}
+
+#[tokio::test]
+async fn what_breaks_off_is_said_in_the_dialect_and_nothing_held_back_is_taken_for_an_end() {
+    let engine = ScriptedEngine::start(Behaviour { end: End::DieAfter(2), ..Behaviour::tokens(5) }).await.unwrap();
+    let world = Setup::new().engine(&engine.url(), "DE").start().await;
+    let (_, _, stream) = asked(&world, ask(true)).await;
+    let text = String::from_utf8(stream.to_vec()).unwrap();
+    assert!(text.ends_with("data: broken, stream_broken\n\n"), "{text}");
+    assert!(!text.contains("held back") && !text.contains("OVER"), "{text}");
+    assert_eq!(world.receipts().await[0].outcome, Outcome::Partial);
+}
+
+#[tokio::test]
+async fn a_refusal_is_receipted_in_the_dialect_and_a_revoked_key_has_no_door() {
+    let world = Setup::new().start().await;
+    let (status, headers, body) = asked(&world, ask(false)).await;
+    assert_eq!(status, 404);
+    assert!(headers.contains_key("hoheit-receipt") && body.starts_with(b"{\"error\""), "{body:?}");
+    let inner = Inner::new(world.gateway.clone());
+    let principal = inner.principal(KEY).unwrap();
+    let mut snapshot = Setup::new().snapshot;
+    snapshot.version = 2;
+    snapshot.keys[0].revoked = true;
+    world.gateway.publish(&signed(snapshot, types::UnixMillis(jiff_now()))).unwrap();
+    assert_eq!(inner.principal(KEY).err().map(|refusal| refusal.code), Some(Code::KeyRevoked));
+    let late = inner.ask(&principal, ask(false)).await;
+    assert_eq!(late.status(), 401, "a principal that was made before the key was revoked");
+    let receipts = world.receipts().await;
+    assert_eq!(receipts.len(), 1);
+    assert_eq!((&*receipts[0].dialect, receipts[0].outcome), ("sonar", Outcome::Refused));
+}
+
+/// The wall clock, for a snapshot that is younger than the first.
+fn jiff_now() -> i64 {
+    gateway::Clock::now(&gateway::SystemClock::start()).0
+}
+
+#[tokio::test]
+async fn a_repeat_gets_the_same_answer_and_another_dialect_is_another_request() {
+    let engine = ScriptedEngine::start(Behaviour::tokens(3)).await.unwrap();
+    let world = Setup::new().engine(&engine.url(), "DE").start().await;
+    let with_key = |dialect| {
+        let mut ask = Ask { dialect, ..ask(true) };
+        ask.headers.insert("idempotency-key", "job".parse().unwrap());
+        // It is of another body, and means nothing here.
+        ask.headers.insert("content-length", "99999999999".parse().unwrap());
+        ask
+    };
+    let (_, first_headers, first) = asked(&world, with_key(Dialect::Sonar)).await;
+    let (_, again_headers, again) = asked(&world, with_key(Dialect::Sonar)).await;
+    assert_eq!((&first, &first_headers["hoheit-receipt"]), (&again, &again_headers["hoheit-receipt"]));
+    assert!(first.ends_with(b"data: OVER\n\n"));
+    assert_eq!(asked(&world, with_key(Dialect::Sap)).await.0, 422);
+    assert_eq!(engine.requests().len(), 1);
+    world.receipts().await;
+}
+
+/// The limit's edge: one more is left out, not cut into.
+#[tokio::test]
+async fn a_receipt_names_so_many_passages_and_not_more() {
+    let engine = ScriptedEngine::start(Behaviour::tokens(1)).await.unwrap();
+    let world = Setup::new().engine(&engine.url(), "DE").start().await;
+    let hash = |n: usize| format!("sha256:{n:064x}");
+    for more in [0, 1] {
+        let passages = (0..PASSAGES_MAX + more).map(hash).collect();
+        assert_eq!(asked(&world, Ask { passages, ..ask(false) }).await.0, 200);
+    }
+    for receipt in world.receipts().await {
+        assert_eq!(receipt.passages.to_vec(), (0..PASSAGES_MAX).map(hash).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn models_are_those_that_the_key_may_ask() {
+    let engine = ScriptedEngine::start(Behaviour::tokens(1)).await.unwrap();
+    let world = Setup::new().engine(&engine.url(), "DE").start().await;
+    let inner = Inner::new(world.gateway.clone());
+    let models = inner.models(&inner.principal(KEY).unwrap());
+    assert_eq!(models.len(), 1);
+    assert_eq!((models[0].name.as_str(), models[0].context_length), (MODEL, 8_192));
+    assert_eq!(models[0].price.as_ref().unwrap().output.0, 2_000_000);
+    world.receipts().await;
+}
