@@ -293,6 +293,12 @@ pub fn engine() -> Value {
             "jurisdiction": "DE" })
 }
 
+/// The body that publishes a partner's endpoint.
+pub fn offer() -> Value {
+    json!({ "url": "https://models.partner.example", "model": "partner-large", "country": "DE", "site": "fra1",
+            "input_micro_eur": 500_000, "output_micro_eur": 1_500_000 })
+}
+
 fn claims(seq: u64) -> ReceiptClaims {
     let at = UnixMillis(START + seq as i64);
     ReceiptClaims {
@@ -318,6 +324,8 @@ fn claims(seq: u64) -> ReceiptClaims {
         ended_at: at,
         request_commitment: "c".into(),
         answer_commitment: None,
+        passages: Default::default(),
+        egress: None,
         opening: ledger::hash::sha256(&[&seq.to_be_bytes()]).b64url(),
         inc: IncarnationId(1),
         seq,
