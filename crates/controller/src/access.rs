@@ -56,6 +56,9 @@ actions! {
     TokenCreate = "token.create";
     TokenRead = "token.read";
     TokenRevoke = "token.revoke";
+    PartnerCreate = "partner.create";
+    PartnerRead = "partner.read";
+    PartnerPublish = "partner.publish";
     StatusRead = "status.read";
     SiteUpdate = "site.update";
     SiteRead = "site.read";

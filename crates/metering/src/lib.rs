@@ -5,6 +5,7 @@
 //!   inequality stands invariant 4 (budgets are never overshot).
 //! - [`budget`]: accounts that hold money for a request and settle it once.
 //! - [`lease`]: how much of a budget each of several gateways may spend.
+//! - [`revenue`]: what a provider's endpoints earned, and its share.
 //! - [`bucket`]: requests and tokens per minute.
 //!
 //! What it is not: no clock (months and milliseconds are arguments), no storage (what was spent before comes in as a
@@ -17,5 +18,6 @@ pub mod bucket;
 pub mod budget;
 pub mod lease;
 pub mod price;
+pub mod revenue;
 
 pub use price::{PriceError, bound, digest, price_for, rate, validate};

@@ -116,6 +116,9 @@ words! {
     TokenCreate = "token.create";
     TokenRead = "token.read";
     TokenRevoke = "token.revoke";
+    PartnerCreate = "partner.create";
+    PartnerRead = "partner.read";
+    PartnerPublish = "partner.publish";
     StatusRead = "status.read";
     SiteUpdate = "site.update";
     SiteRead = "site.read";

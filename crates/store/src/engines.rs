@@ -1,11 +1,12 @@
 //! Engines: each is one replica of the endpoint whose model and facts it shares.
 
+use crate::change::Change;
 use crate::database::{Columns, Value, values};
 use crate::endpoints::{identity, sizes};
 use crate::statements::statements;
 use crate::{Store, StoreError};
 use types::audit::AuditEntry;
-use types::snapshot::{Endpoint, Engine, EngineKind};
+use types::snapshot::{Endpoint, Engine, EngineKind, PriceBook};
 use types::{EndpointId, EngineId};
 
 macro_rules! select {
@@ -66,6 +67,24 @@ fn engine_values(engine: &Engine, endpoint: EndpointId) -> Vec<Value> {
     ]
 }
 
+async fn add(change: &mut Change, endpoint: &Endpoint, engine: &Engine) -> Result<EndpointId, StoreError> {
+    let mut new_endpoint = identity(endpoint);
+    let facts = new_endpoint[1..].to_vec();
+    new_endpoint.extend(sizes(endpoint)?);
+    new_endpoint.extend(values![endpoint.created_at]);
+    let serves = match change.rows(FIND_ENDPOINT, facts).await?.first() {
+        Some(row) => row.columns().parsed()?,
+        None => {
+            let inserted = change.run(INSERT_ENDPOINT, new_endpoint).await;
+            inserted.map_err(|error| error.meaning("an endpoint of this id", WHAT))?;
+            endpoint.id
+        }
+    };
+    let inserted = change.run(INSERT, engine_values(engine, serves)).await;
+    inserted.map_err(|error| error.meaning(DOUBLED, "this endpoint"))?;
+    Ok(serves)
+}
+
 impl Store {
     /// Adds an engine to the endpoint that has this model and these facts, and makes that endpoint if there is none.
     /// Answers the endpoint that the engine now serves; `engine.endpoint` is not read.
@@ -75,21 +94,25 @@ impl Store {
         engine: &Engine,
         entry: &AuditEntry,
     ) -> Result<EndpointId, StoreError> {
-        let mut new_endpoint = identity(endpoint);
-        let facts = new_endpoint[1..].to_vec();
-        new_endpoint.extend(sizes(endpoint)?);
-        new_endpoint.extend(values![endpoint.created_at]);
         let mut change = self.change().await?;
-        let serves = match change.rows(FIND_ENDPOINT, facts).await?.first() {
-            Some(row) => row.columns().parsed()?,
-            None => {
-                let inserted = change.run(INSERT_ENDPOINT, new_endpoint).await;
-                inserted.map_err(|error| error.meaning("an endpoint of this id", WHAT))?;
-                endpoint.id
-            }
+        let serves = add(&mut change, endpoint, engine).await?;
+        change.commit(entry).await?;
+        Ok(serves)
+    }
+
+    /// An engine together with the price book that has its price; without an engine only the book.
+    pub async fn engine_offer(
+        &self,
+        new: Option<(&Endpoint, &Engine)>,
+        book: &PriceBook,
+        entry: &AuditEntry,
+    ) -> Result<Option<EndpointId>, StoreError> {
+        let mut change = self.change().await?;
+        let serves = match new {
+            Some((endpoint, engine)) => Some(add(&mut change, endpoint, engine).await?),
+            None => None,
         };
-        let inserted = change.run(INSERT, engine_values(engine, serves)).await;
-        inserted.map_err(|error| error.meaning(DOUBLED, "this endpoint"))?;
+        crate::prices::put(&mut change, book).await?;
         change.commit(entry).await?;
         Ok(serves)
     }

@@ -1,6 +1,7 @@
 //! Price books, each under its version and never changed. The latest is in force; older ones stay, because receipts were
 //! rated by them.
 
+use crate::change::Change;
 use crate::database::{Row, int, values};
 use crate::statements::statements;
 use crate::{Store, StoreError};
@@ -39,14 +40,19 @@ impl Store {
 
     /// Puts the next book in force. Its version is the one in force plus one; any other is a conflict.
     pub async fn price_book_put(&self, next: &PriceBook, entry: &AuditEntry) -> Result<(), StoreError> {
-        let prices = serde_json::to_string(&next.prices)
-            .map_err(|error| StoreError::Corrupt { what: format!("price book: {error}") })?;
         let mut change = self.change().await?;
-        let in_force = book(change.rows(LATEST, values![]).await?.first())?;
-        if Some(next.version) != in_force.version.checked_add(1) {
-            return Err(StoreError::Conflict { what: "another version of the price book" });
-        }
-        change.run(INSERT, values![int(next.version, "the version of the price book")?, prices]).await?;
+        put(&mut change, next).await?;
         change.commit(entry).await
     }
+}
+
+pub(crate) async fn put(change: &mut Change, next: &PriceBook) -> Result<(), StoreError> {
+    let prices = serde_json::to_string(&next.prices)
+        .map_err(|error| StoreError::Corrupt { what: format!("price book: {error}") })?;
+    let in_force = book(change.rows(LATEST, values![]).await?.first())?;
+    if Some(next.version) != in_force.version.checked_add(1) {
+        return Err(StoreError::Conflict { what: "another version of the price book" });
+    }
+    change.run(INSERT, values![int(next.version, "the version of the price book")?, prices]).await?;
+    Ok(())
 }

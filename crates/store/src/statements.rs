@@ -38,6 +38,7 @@ const ALL: &[&[&str]] = &[
     crate::snapshot::STATEMENTS,
     crate::tenants::STATEMENTS,
     crate::tokens::STATEMENTS,
+    crate::partners::STATEMENTS,
     crate::upgrade::STATEMENTS,
 ];
 

@@ -186,6 +186,17 @@ pub async fn create(
     State(controller): State<Controller>,
     Body(new): Body<EngineNew>,
 ) -> Created<EngineBody> {
+    let mut turn = controller.turn().await;
+    let id = controller.id(EngineId::from_parts);
+    let entry = may.entry(&controller, id, None, &new);
+    let (endpoint, mut engine) = checked(&controller, id, new)?;
+    engine.endpoint = controller.store().engine_add(&endpoint, &engine, &entry).await?;
+    turn.publish().await?;
+    created(engine.into())
+}
+
+/// An engine and its endpoint, checked. Which endpoint it serves is found when it is stored.
+pub(super) fn checked(controller: &Controller, id: EngineId, new: EngineNew) -> Result<(Endpoint, Engine), Problem> {
     let url = input::engine_url(&new.url)?;
     let facts = new.facts(&controller.parts().site)?;
     input::digest("weights", new.weights.as_deref())?;
@@ -197,9 +208,6 @@ pub async fn create(
     let context_length = new.context_length.unwrap_or(CONTEXT_LENGTH_DEFAULT);
     let output_tokens_max = new.output_tokens_max.unwrap_or(OUTPUT_TOKENS_MAX_DEFAULT.min(context_length));
     lengths(context_length, output_tokens_max)?;
-    let mut turn = controller.turn().await;
-    let id = controller.id(EngineId::from_parts);
-    let entry = may.entry(&controller, id, None, &new);
     let endpoint = Endpoint {
         id: controller.id(EndpointId::from_parts),
         model: new.model,
@@ -209,7 +217,7 @@ pub async fn create(
         output_tokens_max,
         created_at: controller.now(),
     };
-    let mut engine = Engine {
+    let engine = Engine {
         id,
         endpoint: endpoint.id,
         url,
@@ -219,9 +227,7 @@ pub async fn create(
         cordoned: false,
         slots,
     };
-    engine.endpoint = controller.store().engine_add(&endpoint, &engine, &entry).await?;
-    turn.publish().await?;
-    created(engine.into())
+    Ok((endpoint, engine))
 }
 
 /// Lists engines.

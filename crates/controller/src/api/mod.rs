@@ -12,6 +12,7 @@ mod keys;
 mod machines;
 mod orders;
 mod owners;
+mod partners;
 mod prices;
 mod projects;
 mod public;
@@ -110,6 +111,9 @@ fn described() -> OpenApiRouter<Controller> {
         .routes(routes!(audit::list))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
+        .routes(routes!(partners::list, partners::create))
+        .routes(routes!(partners::publish))
+        .routes(routes!(partners::report))
         .routes(routes!(site::get, site::apply))
         .routes(routes!(machines::list))
         .routes(routes!(machines::get, machines::update))

@@ -4,7 +4,7 @@
 //! Each row first shows that the operator succeeds, or a refusal would prove nothing; and that a change writes exactly
 //! one audit entry, a look and a refusal none.
 
-use crate::site::{FORBID, Reply, SITE_FILE, Site, engine, text};
+use crate::site::{FORBID, Reply, SITE_FILE, Site, engine, offer, text};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -24,6 +24,8 @@ enum Thing {
     Held,
     Order,
     Task,
+    /// A tenant that is a partner.
+    Partnered,
     /// Only that a site file is applied.
     Applied,
     None,
@@ -128,6 +130,17 @@ fn rows() -> Vec<Row> {
         row("POST", "/api/v1/orders/{id}", Order, Auditor, 200, json!({ "do": "cancel", "reason": "it never came" })),
         get("/api/v1/tasks", None, Partner),
         row("POST", "/api/v1/tasks/{id}", Task, Auditor, 200, json!({ "do": "take" })),
+        get("/api/v1/partners", None, Installer),
+        row(
+            "POST",
+            "/api/v1/partners",
+            Tenant,
+            Auditor,
+            201,
+            json!({ "tenant": "ID", "provider": "Partner Inc.", "jurisdiction": "US", "share_permille": 700 }),
+        ),
+        row("POST", "/api/v1/partners/{id}/endpoints", Partnered, Auditor, 201, offer()),
+        get("/api/v1/partners/{id}/report", Partnered, Installer),
         get("/api/v1/status", None, Nobody),
     ]
 }
@@ -137,7 +150,7 @@ const PUBLIC: &[&str] =
     &["/healthz", "/readyz", "/metrics", "/api/openapi.json", "/.well-known/jwks.json", "/log/vkey", "/log/{path}"];
 
 /// Routes that are not looked up by a tenant's id, although they carry one: the role alone refuses a bound token.
-const ONLY_BY_THE_SITE: &[(&str, &str)] = &[("PATCH", "/api/v1/tenants/{id}")];
+const ONLY_BY_THE_SITE: &[(&str, &str)] = &[("PATCH", "/api/v1/tenants/{id}"), ("POST", "/api/v1/partners")];
 
 /// Makes the thing that belongs to this tenant.
 async fn make(site: &Site, thing: Thing, tenant: &str) -> String {
@@ -156,6 +169,11 @@ async fn make(site: &Site, thing: Thing, tenant: &str) -> String {
         Machine | Held => site.machine().await.to_string(),
         Order => site.order().await.0.to_string(),
         Task => site.order().await.1.to_string(),
+        Partnered => {
+            let body = json!({ "tenant": tenant, "provider": format!("{tenant} Inc."), "jurisdiction": "US", "share_permille": 700 });
+            site.post("/api/v1/partners", body).await.expect(201);
+            tenant.to_owned()
+        }
         Applied => {
             site.machine().await;
             String::new()
@@ -170,7 +188,7 @@ async fn make(site: &Site, thing: Thing, tenant: &str) -> String {
 
 fn unknown(thing: Thing) -> String {
     let prefix = match thing {
-        Tenant => "ten",
+        Tenant | Partnered => "ten",
         Project => "prj",
         Key => "key",
         Rule => "rul",

@@ -7,6 +7,7 @@ mod coverage;
 mod input;
 mod lifecycle;
 mod openapi;
+mod partners;
 mod reconcile;
 mod sealing;
 mod site;

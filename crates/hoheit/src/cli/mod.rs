@@ -16,6 +16,7 @@ mod key;
 mod machine;
 mod model;
 mod order;
+mod partner;
 mod policy;
 mod price;
 mod project;
@@ -54,6 +55,8 @@ pub enum Command {
     Budget(budget::Budget),
     /// The price book.
     Price(price::Price),
+    /// Providers that publish endpoints here, and what they earned.
+    Partner(partner::Partner),
     /// Signed receipts and their proofs.
     Receipt(receipt::Receipt),
     /// Bearers of a role at the control API.
@@ -100,6 +103,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
             Command::Policy(noun) => noun.run().await,
             Command::Budget(noun) => noun.run().await,
             Command::Price(noun) => noun.run().await,
+            Command::Partner(noun) => noun.run().await,
             Command::Receipt(noun) => noun.run().await,
             Command::Token(noun) => noun.run().await,
             Command::Audit(noun) => noun.run().await,

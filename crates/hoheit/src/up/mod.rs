@@ -152,7 +152,8 @@ async fn serve(options: Options, folder: Folder, clock: Arc<SystemClock>) -> Res
     let listener = TcpListener::bind(options.listen)
         .with_context(|| format!("cannot listen on {}: is the port in use?", options.listen))?;
     let address = listener.local_addr()?;
-    let fallback = fallback(controller.router());
+    let partners = partners(&options, &folder, &store, &gateway, &clock, address);
+    let fallback = fallback(controller.router().merge(partners.router()));
     let lanes = gateway::listen::start(gateway.clone(), listener, lanes, tokio::runtime::Handle::current(), fallback)?;
     announce(&options, &folder, address, running.as_ref());
     fleet.announce();
@@ -231,6 +232,33 @@ fn controller(
         metrics: metrics::text(gateway, &sealer.progress, &fleet.counts),
         bell: fleet.bell.clone(),
         agent_token: fleet.agent_token(),
+    })
+}
+
+/// What access tokens of `/oauth/token` are keyed with, derived from the pepper: it is made for nothing else.
+fn token_key(pepper: &[u8; 32]) -> [u8; 32] {
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, pepper);
+    let tag = aws_lc_rs::hmac::sign(&key, b"hoheit access tokens v1");
+    tag.as_ref().try_into().expect("a tag of HMAC-SHA-256 has 32 bytes")
+}
+
+fn partners(
+    options: &Options,
+    folder: &Folder,
+    store: &Store,
+    gateway: &Arc<Gateway>,
+    clock: &Arc<SystemClock>,
+    address: std::net::SocketAddr,
+) -> partners::Partners {
+    let (wall, random) = (clock.clone(), clock.clone());
+    partners::Partners::new(partners::Parts {
+        inner: gateway::inner::Inner::new(gateway.clone()),
+        store: store.clone(),
+        site: folder.site.site.clone(),
+        public_url: options.public_url(address),
+        token_key: token_key(&folder.pepper),
+        clock: Arc::new(move || wall.now()),
+        random: Arc::new(move |bytes| random.random(bytes)),
     })
 }
 

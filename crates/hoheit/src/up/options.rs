@@ -59,6 +59,10 @@ pub struct Options {
     /// Where to listen; port 0 takes a free one and prints it.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
+    /// How clients reach this site, for what it tells them (credentials of bindings, addresses in answers): https://ai.example.
+    /// Left out, it is where it listens.
+    #[arg(long, value_name = "URL", env = "HOHEIT_PUBLIC_URL")]
+    pub public_url: Option<String>,
     /// A model for the embedded engine: a folder (safetensors, tokenizer.json, config.json) or a GGUF file.
     #[arg(long, value_name = "PATH", conflicts_with = "no_model")]
     pub model: Option<PathBuf>,
@@ -135,6 +139,12 @@ pub struct Options {
 }
 
 impl Options {
+    /// Without a trailing slash.
+    pub fn public_url(&self, listening: SocketAddr) -> String {
+        let asked = self.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned());
+        asked.unwrap_or_else(|| format!("http://{listening}"))
+    }
+
     /// What routing weighs, with its defaults where nobody has a say.
     pub fn routing(&self) -> gateway::RoutingOptions {
         gateway::RoutingOptions { strategy: self.routing.into(), gateways: self.gateways, ..Default::default() }
