@@ -5,7 +5,8 @@ use crate::{process, root, screen};
 use anyhow::Result;
 use clap::Args;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 
 #[derive(Args)]
@@ -29,8 +30,9 @@ pub fn run(options: &Options) -> Result<()> {
             }
         }
     }
-    if !options.quick && options.rest.is_empty() {
-        lint()?;
+    let linted = !options.quick && options.rest.is_empty();
+    if linted {
+        form()?;
     }
     let nextest = prerequisites::nextest();
     if has_doc_tests(&root::path().join("crates"))? {
@@ -41,6 +43,12 @@ pub fn run(options: &Options) -> Result<()> {
         true => runner.args(["nextest", "run", "--workspace"]),
         false => runner.args(["test", "--workspace", "--lib", "--bins", "--tests"]),
     };
+    if linted && let Some(driver) = clippy_driver() {
+        // The lints run in the same compilation as the tests: a pass of `cargo clippy` would read every dependency once more,
+        // which is a fifth of the whole (cargo's own way to wrap the compiler for members of the workspace).
+        screen::step("building with clippy's driver: lints and tests in one pass");
+        runner.env("RUSTC_WORKSPACE_WRAPPER", driver);
+    }
     if !options.quick && sdks_here() {
         // With this a test of the SDKs fails where it would skip.
         runner.env("HOHEIT_TEST_SDK", "required");
@@ -51,19 +59,25 @@ pub fn run(options: &Options) -> Result<()> {
     result
 }
 
-/// Form and lints. Only lints that the workspace names fail; what a newer compiler adds to its own list is shown.
-fn lint() -> Result<()> {
-    for (component, arguments) in
-        [("fmt", &["fmt", "--all", "--check"][..]), ("clippy", &["clippy", "--workspace", "--all-targets", "--quiet"])]
-    {
-        if process::output(process::cargo().args([component, "--version"])).is_err() {
-            eprintln!("{} this toolchain has no cargo {component}", screen::bad("skipping a check:"));
-            continue;
-        }
-        screen::step(&format!("cargo {}", arguments.join(" ")));
-        process::run(process::cargo().args(arguments))?;
+/// Form. Without the component it is said, and nothing is checked.
+fn form() -> Result<()> {
+    if process::output(process::cargo().args(["fmt", "--version"])).is_err() {
+        eprintln!("{} this toolchain has no cargo fmt", screen::bad("skipping a check:"));
+        return Ok(());
     }
-    Ok(())
+    screen::step("cargo fmt --all --check");
+    process::run(process::cargo().args(["fmt", "--all", "--check"]))
+}
+
+/// The compiler with clippy's lints in it. Only lints that the workspace names fail; what a newer compiler adds to its own list
+/// is shown.
+fn clippy_driver() -> Option<PathBuf> {
+    let driver = process::found("clippy-driver");
+    let works = driver.as_ref().is_some_and(|path| process::output(Command::new(path).arg("--version")).is_ok());
+    if !works {
+        eprintln!("{} this toolchain has no clippy", screen::bad("skipping a check:"));
+    }
+    driver.filter(|_| works)
 }
 
 fn sdks_here() -> bool {
