@@ -12,6 +12,7 @@
 //! - A receipt has one place in one chain and one place in the log, forever: shipping twice changes nothing, and another
 //!   receipt for the same place is refused as a fork ([`receipts`], [`log`]).
 
+mod aicore;
 mod audit;
 mod change;
 mod database;
@@ -38,6 +39,10 @@ pub mod tiles;
 mod tokens;
 mod upgrade;
 
+pub use aicore::configurations::AicoreConfiguration;
+pub use aicore::deployments::{AicoreDeployment, Allowed};
+pub use aicore::groups::AicoreGroup;
+pub use aicore::{DEFAULT_GROUP, Made};
 pub use error::StoreError;
 pub use fleet::acceptances::{NewAcceptance, StoredAcceptance};
 pub use fleet::agents::{AgentCertificate, AgentToken, Bmc, Redeemed};

@@ -14,6 +14,10 @@ macro_rules! statements {
 pub(crate) use statements;
 
 const ALL: &[&[&str]] = &[
+    crate::aicore::STATEMENTS,
+    crate::aicore::configurations::STATEMENTS,
+    crate::aicore::deployments::STATEMENTS,
+    crate::aicore::groups::STATEMENTS,
     crate::audit::STATEMENTS,
     crate::change::STATEMENTS,
     crate::endpoints::STATEMENTS,

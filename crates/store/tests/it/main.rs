@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod aicore;
 mod audited;
 mod fleet;
 mod idempotency;
@@ -100,6 +101,9 @@ suite! {
     fleet::two_tasks_never_run_in_one_zone,
     fleet::an_agents_events_are_taken_once,
     fleet::an_agent_that_is_there_makes_nothing_due,
+    aicore::groups_hold_what_is_made_in_them,
+    aicore::a_limit_holds_at_its_edge,
+    aicore::only_what_is_stopped_is_deleted,
     upgrades::opening_again_keeps_everything,
     upgrades::receipts_of_the_first_version_move_into_runs,
     upgrades::a_newer_schema_is_refused,
