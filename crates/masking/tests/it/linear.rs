@@ -1,0 +1,123 @@
+//! Work grows with the text, not with its square: counted in steps, not by the clock.
+
+use super::{constant, everything, fabricated};
+use masking::{Entity, Masker, Method, Pattern, Rule};
+
+const LONG: usize = 1 << 20;
+/// Steps per byte that the worst text may take: some twenty recognisers, each looking a dozen tokens around.
+const STEPS_PER_BYTE_MAX: u64 = 700;
+
+fn steps(unit: &str, bytes: usize, rules: Vec<Rule>) -> u64 {
+    let text = unit.repeat(bytes / unit.len());
+    let mut masker = Masker::new(Method::Pseudonymize, rules, &["Anna Anna Anna Anna".to_owned()], 0).unwrap();
+    let masked = masker.mask(&text).unwrap();
+    assert_eq!(masker.unmask(&masked), text, "{unit:?}");
+    masker.steps()
+}
+
+#[test]
+fn hostile_texts_of_a_megabyte() {
+    let units = [
+        "a",
+        "1",
+        "1 ",
+        "12-",
+        "A",
+        "A-",
+        "Anna ",
+        "Anna-",
+        "Anna Weber, ",
+        "Frau Dr. ",
+        "@",
+        "a@",
+        "a.",
+        "a.b@c.d@",
+        "http://",
+        "www.a.",
+        "https://a/",
+        "Straße ",
+        "Am Am Am 1 ",
+        "Lindenweg 4, ",
+        "12345 Berlin ",
+        "Universität ",
+        "GmbH ",
+        "A & ",
+        "Tel. 0171 ",
+        "+49",
+        "(",
+        "0171-",
+        "Passwort: a ",
+        "passwort passwort ",
+        "benutzer ",
+        "DE89 ",
+        "DE89370400440532013000 ",
+        "IBAN DE",
+        "M-AB ",
+        "M-",
+        "1.1.",
+        "geb. ",
+        "12.03.",
+        "MASKED_PERSON_1 ",
+        "MASKED_PERSON_",
+        "_",
+        "<<<<",
+        "P<",
+        "A1",
+        "C01X00T47",
+        "Steuer-ID ",
+        "Karte 4111 ",
+        "ü",
+        "🦀",
+        "\n",
+        "  ",
+        "name: ",
+        "Mustermann, ",
+        "\"",
+        "(at) ",
+        "O'",
+        "von der ",
+        "Erika Mustermann Erika ",
+        "in ",
+        "IG ",
+        "Frankfurt am ",
+    ];
+    for unit in units {
+        // Four times the text, about four times the work, and never more than so much for a byte.
+        let (short, long) = (steps(unit, LONG / 128, everything()), steps(unit, LONG / 32, everything()));
+        assert!(long <= short * 5, "{unit:?}: {short} steps for a quarter, {long} for all");
+        assert!(
+            long <= STEPS_PER_BYTE_MAX * LONG as u64 / 32,
+            "{unit:?}: {} steps per byte",
+            long / (LONG as u64 / 32)
+        );
+    }
+    for unit in ["12-", "Anna Weber, a@"] {
+        let long = steps(unit, LONG, everything());
+        assert!(long <= STEPS_PER_BYTE_MAX * LONG as u64, "{unit:?}: {} steps per byte", long / LONG as u64);
+    }
+}
+
+#[test]
+fn hostile_patterns() {
+    // Each match has to look far ahead for a longer one that never comes.
+    let rule = |pattern: &str| vec![constant(Entity::Custom(Pattern::new(pattern).unwrap()), "X")];
+    let text = |count: usize| format!("{}\n", "ab ".repeat(count));
+    for pattern in ["a(?:.*c)?", "(?:a|b)+?(?:[^c]*c)?"] {
+        let mut masker = Masker::new(Method::Pseudonymize, rule(pattern), &[], 0).unwrap();
+        let masked = masker.mask(&text(4_000)).unwrap();
+        assert_eq!(masker.unmask(&masked), text(4_000));
+        assert!(masker.steps() < 80 << 20, "{pattern}: {} steps", masker.steps());
+    }
+    // A match that is longer than a window is found in parts, or not at all; what comes back is the same.
+    let long = "x".repeat(3 * masking::PATTERN_MATCH_MAX);
+    let mut masker = Masker::new(Method::Pseudonymize, rule("x+"), &[], 0).unwrap();
+    assert_eq!(masker.mask(&long).unwrap(), "X_1");
+}
+
+#[test]
+fn many_invented_values() {
+    let text: String = (0..20_000).map(|n| format!("a{n}@example.com ")).collect();
+    let mut masker = Masker::new(Method::Pseudonymize, vec![fabricated("profile-email")], &[], 0).unwrap();
+    let masked = masker.mask(&text).unwrap();
+    assert_eq!(masker.unmask(&masked), text);
+}
