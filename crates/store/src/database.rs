@@ -82,7 +82,7 @@ macro_rules! value_from_id {
     )*};
 }
 value_from_id! { TenantId ProjectId KeyId TokenId EngineId EndpointId RuleId ReceiptId IncarnationId AuditId
-MachineId OrderId TaskId AcceptanceId ConfigurationId DeploymentId }
+MachineId OrderId TaskId AcceptanceId CollectionId FileId ConfigurationId DeploymentId }
 
 /// A count as the database's signed 64 bits.
 pub(crate) fn int(count: u64, what: &'static str) -> Result<i64, StoreError> {
@@ -144,6 +144,15 @@ impl Database {
         match self {
             Database::Sqlite { write, .. } => drop(write.acquire().await?.prepare(sql).await?),
             Database::Postgres(pool) => drop(pool.acquire().await?.prepare(sql).await?),
+        }
+        Ok(())
+    }
+
+    /// Folds SQLite's write-ahead log in and cuts it off, so that what was deleted is in no file any more. While somebody reads
+    /// from it, it is cut by a later call. PostgreSQL does its own tidying.
+    pub(crate) async fn fold(&self) -> Result<(), StoreError> {
+        if let Database::Sqlite { write, .. } = self {
+            sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(write).await?;
         }
         Ok(())
     }

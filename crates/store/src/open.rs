@@ -94,6 +94,8 @@ async fn sqlite(url: &str) -> Result<Database, StoreError> {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
+        // What is deleted is overwritten: rows of content, and keys that are destroyed.
+        .pragma("secure_delete", "ON")
         .pragma("cache_size", format!("-{SQLITE_CACHE_KIB}"))
         .pragma("wal_autocheckpoint", SQLITE_WAL_PAGES.to_string())
         .statement_cache_capacity(STATEMENTS_CACHED_MAX);
@@ -191,6 +193,7 @@ mod tests {
                 ("PRAGMA foreign_keys", 1),
                 ("PRAGMA query_only", query_only),
                 ("PRAGMA busy_timeout", 5_000),
+                ("PRAGMA secure_delete", 1),
                 ("PRAGMA page_size", i64::from(SQLITE_PAGE_BYTES)),
             ] {
                 let value: i64 = sqlx::query_scalar(pragma).fetch_one(&mut *connection).await.unwrap();

@@ -7,6 +7,7 @@ mod aicore;
 mod audited;
 mod fleet;
 mod idempotency;
+mod knowledge;
 mod leases;
 mod postgres;
 mod receipts;
@@ -104,6 +105,11 @@ suite! {
     aicore::groups_hold_what_is_made_in_them,
     aicore::a_limit_holds_at_its_edge,
     aicore::only_what_is_stopped_is_deleted,
+    knowledge::a_foreign_project_finds_and_changes_nothing,
+    knowledge::a_file_is_read_once_and_its_state_and_passages_are_one,
+    knowledge::each_change_of_passages_moves_the_version,
+    knowledge::a_collection_whose_time_is_over_is_as_good_as_deleted,
+    knowledge::a_data_key_is_made_once_and_destroyed_for_good,
     upgrades::opening_again_keeps_everything,
     upgrades::receipts_of_the_first_version_move_into_runs,
     upgrades::a_newer_schema_is_refused,

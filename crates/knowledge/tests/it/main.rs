@@ -1,0 +1,7 @@
+//! Knowledge over a real store (SQLite; the store's own tests also run its statements on PostgreSQL) and the real child process.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod bed;
+mod life;
+mod sealed;

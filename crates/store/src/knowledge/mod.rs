@@ -1,0 +1,35 @@
+//! Collections, files, what is attached to what, and passages: rows of sealed bytes. What is in them only `knowledge` knows.
+//!
+//! Every statement that a request leads to names the project beside the id, so that a foreign id finds what an unknown one
+//! finds. A change of passages moves the collection's version in the same transaction.
+//!
+//! What is deleted is gone from the file, too: SQLite overwrites deleted content (`secure_delete`), and after a delete the
+//! write-ahead log is folded in and cut off. PostgreSQL keeps dead rows until its vacuum; they are sealed.
+//!
+//! If we crash here: each function is one transaction.
+
+pub(crate) mod attachments;
+pub(crate) mod collections;
+pub(crate) mod files;
+pub(crate) mod keys;
+pub(crate) mod passages;
+
+#[cfg(test)]
+mod tests {
+    /// Rights are in the statements: all but the few that serve nobody's request ask for the project.
+    #[test]
+    fn every_statement_asks_for_the_project() {
+        let all = [
+            super::attachments::STATEMENTS,
+            super::collections::STATEMENTS,
+            super::files::STATEMENTS,
+            super::keys::STATEMENTS,
+            super::passages::STATEMENTS,
+        ];
+        for sql in all.iter().flat_map(|module| module.iter()) {
+            let begins = ["INSERT INTO"].iter().any(|word| sql.starts_with(word));
+            let of_nobody = [super::attachments::UNFINISHED, super::collections::EXPIRED].contains(sql);
+            assert!(begins || of_nobody || sql.contains("project = $1"), "{sql}");
+        }
+    }
+}
