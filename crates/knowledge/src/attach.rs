@@ -38,7 +38,10 @@ pub enum Status {
     Processing,
     Completed,
     /// `code` is one of [`Finding`]'s, or `embedding_failed`; the message says what to do.
-    Failed { code: String, message: String },
+    Failed {
+        code: String,
+        message: String,
+    },
 }
 
 /// A file in a collection.
@@ -200,14 +203,23 @@ impl Knowledge {
     }
 
     /// All files of a collection.
-    pub async fn attached_all(&self, project: ProjectId, collection: CollectionId) -> Result<Vec<Attached>, KnowledgeError> {
+    pub async fn attached_all(
+        &self,
+        project: ProjectId,
+        collection: CollectionId,
+    ) -> Result<Vec<Attached>, KnowledgeError> {
         let (_, key) = self.inner.collection(project, collection).await?;
         let rows = self.inner.store.knowledge_attachments(project, collection).await?;
         rows.into_iter().map(|row| attached(row, &key)).collect()
     }
 
     /// Takes a file out of a collection; the file stays. Works without the project's key, too.
-    pub async fn detach(&self, project: ProjectId, collection: CollectionId, file: FileId) -> Result<(), KnowledgeError> {
+    pub async fn detach(
+        &self,
+        project: ProjectId,
+        collection: CollectionId,
+        file: FileId,
+    ) -> Result<(), KnowledgeError> {
         self.inner.store.knowledge_detach(project, collection, file).await?;
         self.inner.shelf().drop_collection(collection);
         Ok(())
@@ -246,7 +258,10 @@ impl From<KnowledgeError> for Failure {
 }
 
 impl Inner {
-    #[expect(clippy::too_many_arguments, reason = "one call, from file to sealed passages; a struct would be used once")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call, from file to sealed passages; a struct would be used once"
+    )]
     async fn passages_of(
         &self,
         project: ProjectId,

@@ -103,7 +103,11 @@ fn collection(row: CollectionRow, key: &DataKey) -> Result<Collection, Knowledge
 pub(crate) const WHAT: &str = "this collection";
 
 impl Knowledge {
-    pub async fn collection_create(&self, project: ProjectId, new: NewCollection) -> Result<Collection, KnowledgeError> {
+    pub async fn collection_create(
+        &self,
+        project: ProjectId,
+        new: NewCollection,
+    ) -> Result<Collection, KnowledgeError> {
         new.check()?;
         let it = &self.inner;
         let limit = it.limits.project_collections_max;
@@ -181,7 +185,12 @@ impl Inner {
     }
 
     /// Its time runs anew.
-    pub(crate) async fn used(&self, project: ProjectId, row: &CollectionRow, key: &DataKey) -> Result<(), KnowledgeError> {
+    pub(crate) async fn used(
+        &self,
+        project: ProjectId,
+        row: &CollectionRow,
+        key: &DataKey,
+    ) -> Result<(), KnowledgeError> {
         let now = self.now();
         if row.expires_at.is_none() || now.0 - row.last_active_at.0 < TOUCH_EVERY_MS {
             return Ok(());

@@ -21,7 +21,9 @@ pub enum KnowledgeError {
     #[error("there are {limit} {what} already, which is the limit here: delete some first")]
     TooMany { what: &'static str, limit: u64 },
     /// The project's key is gone, and with it all that it sealed.
-    #[error("the key of this project's content was destroyed: what was stored cannot be read any more, and nothing new is stored")]
+    #[error(
+        "the key of this project's content was destroyed: what was stored cannot be read any more, and nothing new is stored"
+    )]
     Destroyed,
     #[error(transparent)]
     Embed(#[from] EmbedError),
@@ -29,7 +31,9 @@ pub enum KnowledgeError {
     #[error("the reader of documents does not run")]
     Reader(#[source] std::io::Error),
     /// What is stored does not open under the project's key: damage, or a site secret that is not the one it was sealed with.
-    #[error("{what} does not open under this project's key: the site's secret was exchanged, or the database is damaged")]
+    #[error(
+        "{what} does not open under this project's key: the site's secret was exchanged, or the database is damaged"
+    )]
     Unreadable { what: &'static str },
     #[error("the index in memory: {0}")]
     Index(String),

@@ -68,7 +68,10 @@ impl Knowledge {
             return Err(KnowledgeError::TooMany { what: "files", limit: it.limits.project_files_max });
         }
         if held + bytes.len() as u64 > it.limits.project_bytes_max {
-            return Err(KnowledgeError::TooMany { what: "bytes in this project's files", limit: it.limits.project_bytes_max });
+            return Err(KnowledgeError::TooMany {
+                what: "bytes in this project's files",
+                limit: it.limits.project_bytes_max,
+            });
         }
         let key = it.vault.key_or_new(project).await?;
         let now = it.now();

@@ -133,10 +133,10 @@ fn paragraphs(text: &str) -> Vec<(usize, &str)> {
     for line in text.split_inclusive('\n') {
         let bare = line.trim();
         let heading = bare.starts_with('#');
-        if bare.is_empty() || heading || after_heading {
-            if let Some(from) = begin.take() {
-                found.push((from, text[from..at].trim_end()));
-            }
+        if (bare.is_empty() || heading || after_heading)
+            && let Some(from) = begin.take()
+        {
+            found.push((from, text[from..at].trim_end()));
         }
         after_heading = heading;
         if !bare.is_empty() && begin.is_none() {
@@ -156,12 +156,15 @@ fn sentences(paragraph: &str) -> Vec<(usize, &str)> {
     let mut from = 0;
     let mut places = paragraph.char_indices().peekable();
     while let Some((at, c)) = places.next() {
-        let line_of_list = c == '\n' && paragraph[at + 1..].trim_start_matches(' ').starts_with(['-', '*', '•', '–', '|']);
+        let line_of_list =
+            c == '\n' && paragraph[at + 1..].trim_start_matches(' ').starts_with(['-', '*', '•', '–', '|']);
         if !matches!(c, '.' | '!' | '?' | '…') && !line_of_list {
             continue;
         }
         let mut end = at + c.len_utf8();
-        while let Some((next, closing)) = places.next_if(|(_, c)| matches!(c, '.' | '!' | '?' | '"' | '\'' | '”' | '“' | '’' | '»' | '«' | ')' | ']')) {
+        while let Some((next, closing)) =
+            places.next_if(|(_, c)| matches!(c, '.' | '!' | '?' | '"' | '\'' | '”' | '“' | '’' | '»' | '«' | ')' | ']'))
+        {
             end = next + closing.len_utf8();
         }
         let rest = &paragraph[end..];
@@ -185,10 +188,11 @@ fn push<'t>(found: &mut Vec<(usize, &'t str)>, text: &'t str, from: usize, to: u
 
 /// What ends with a point and no sentence with it.
 const ABBREVIATIONS: &[&str] = &[
-    "abb", "abs", "allg", "art", "aufl", "bd", "bspw", "bzgl", "ca", "chr", "co", "corp", "dept", "dez", "dgl", "dipl", "dr", "e.g",
-    "eigtl", "etc", "ev", "evtl", "feb", "fig", "geb", "gem", "ges", "ggf", "ggü", "hr", "hrsg", "i.e", "inc", "ing", "inkl", "insb",
-    "jan", "jr", "kap", "lfd", "ltd", "max", "min", "mr", "mrs", "ms", "nr", "no", "nov", "okt", "p", "pp", "pos", "prof", "rd", "sec",
-    "sep", "sept", "sog", "sr", "st", "std", "str", "tab", "tel", "u.a", "usw", "v.a", "vgl", "vol", "vs", "z.b", "ziff", "zzgl",
+    "abb", "abs", "allg", "art", "aufl", "bd", "bspw", "bzgl", "ca", "chr", "co", "corp", "dept", "dez", "dgl", "dipl",
+    "dr", "e.g", "eigtl", "etc", "ev", "evtl", "feb", "fig", "geb", "gem", "ges", "ggf", "ggü", "hr", "hrsg", "i.e",
+    "inc", "ing", "inkl", "insb", "jan", "jr", "kap", "lfd", "ltd", "max", "min", "mr", "mrs", "ms", "nr", "no", "nov",
+    "okt", "p", "pp", "pos", "prof", "rd", "sec", "sep", "sept", "sog", "sr", "st", "std", "str", "tab", "tel", "u.a",
+    "usw", "v.a", "vgl", "vol", "vs", "z.b", "ziff", "zzgl",
 ];
 
 /// Whether a mark after these words ends a sentence, seen what follows.
@@ -235,7 +239,10 @@ mod tests {
         check("Das gilt z. B. am 3. Mai. Danach nicht.", &["Das gilt z. B. am 3. Mai.", "Danach nicht."]);
         check("Siehe Abs. 2 Nr. 4 des Vertrags. Ende.", &["Siehe Abs. 2 Nr. 4 des Vertrags.", "Ende."]);
         check("See e.g. Section 4. It applies.", &["See e.g. Section 4. It applies."]);
-        check("It costs 3.50 euros. Pay at www.example.com now.", &["It costs 3.50 euros.", "Pay at www.example.com now."]);
+        check(
+            "It costs 3.50 euros. Pay at www.example.com now.",
+            &["It costs 3.50 euros.", "Pay at www.example.com now."],
+        );
         check("„Halt!“ Dann ging sie. (So war es.) Ja.", &["„Halt!“", "Dann ging sie.", "(So war es.)", "Ja."]);
         check("Seit 2024. Neu ist das.", &["Seit 2024.", "Neu ist das."]);
         check("Punkte:\n- eins\n- zwei", &["Punkte:", "- eins", "- zwei"]);
@@ -252,7 +259,8 @@ mod tests {
 
     #[test]
     fn a_cut_paragraph_repeats_its_last_sentences_and_a_new_one_does_not() {
-        let long: Vec<String> = (0..40).map(|n| format!("Satz {n:02} handelt von Übergängen zwischen Stücken.")).collect();
+        let long: Vec<String> =
+            (0..40).map(|n| format!("Satz {n:02} handelt von Übergängen zwischen Stücken.")).collect();
         let found = pieces(&long.join(" "));
         assert!(found.len() >= 2);
         for pair in found.windows(2) {

@@ -194,7 +194,12 @@ impl Inner {
     }
 
     /// The index of a collection: from the shelf, or made of its passages.
-    async fn index(&self, project: ProjectId, row: &CollectionRow, key: &DataKey) -> Result<Arc<Index>, KnowledgeError> {
+    async fn index(
+        &self,
+        project: ProjectId,
+        row: &CollectionRow,
+        key: &DataKey,
+    ) -> Result<Arc<Index>, KnowledgeError> {
         if let Some(index) = self.shelf().get(row.id, row.version) {
             return Ok(index);
         }

@@ -126,7 +126,8 @@ impl Vault {
             DataKeyRow::Wrapped(wrapped) => wrapped,
         };
         let bytes = open(&self.wrapping, &wrapping_name(project), &wrapped);
-        let bytes = bytes.filter(|bytes| bytes.len() == 32).ok_or(KnowledgeError::Unreadable { what: "the project's key" })?;
+        let bytes =
+            bytes.filter(|bytes| bytes.len() == 32).ok_or(KnowledgeError::Unreadable { what: "the project's key" })?;
         Ok(Some(DataKey { key: aes(&bytes), project, random: self.random.clone() }))
     }
 }

@@ -27,7 +27,8 @@ pub struct Filters {
 /// `YYYY-MM-DD`, so that dates compare as texts.
 pub(crate) fn is_date(text: &str) -> bool {
     let bytes = text.as_bytes();
-    let number = |range: std::ops::Range<usize>| text.get(range).and_then(|digits| digits.parse::<u8>().ok()).unwrap_or(0);
+    let number =
+        |range: std::ops::Range<usize>| text.get(range).and_then(|digits| digits.parse::<u8>().ok()).unwrap_or(0);
     bytes.len() == 10
         && bytes.iter().enumerate().all(|(at, b)| if at == 4 || at == 7 { *b == b'-' } else { b.is_ascii_digit() })
         && (1..=12).contains(&number(5..7))
@@ -66,7 +67,9 @@ impl Filters {
     /// Whether passages of this document may be found.
     pub(crate) fn allow(&self, document: &Attributes) -> bool {
         let within_dates = |date: &Option<String>, after: &Option<String>, before: &Option<String>| match date {
-            Some(date) => after.as_ref().is_none_or(|after| date >= after) && before.as_ref().is_none_or(|before| date <= before),
+            Some(date) => {
+                after.as_ref().is_none_or(|after| date >= after) && before.as_ref().is_none_or(|before| date <= before)
+            }
             None => after.is_none() && before.is_none(),
         };
         self.allow_host(document.url.as_deref())
@@ -95,7 +98,9 @@ mod tests {
 
     #[test]
     fn dates_and_hosts() {
-        for (text, good) in [("2026-11-27", true), ("2026-13-01", false), ("2026-1-1", false), ("2026-01-00", false), ("", false)] {
+        for (text, good) in
+            [("2026-11-27", true), ("2026-13-01", false), ("2026-1-1", false), ("2026-01-00", false), ("", false)]
+        {
             assert_eq!(is_date(text), good, "{text}");
         }
         for (url, expect) in [
@@ -123,7 +128,8 @@ mod tests {
             set(&mut filters);
             assert_eq!(filters.allow(&document), expect, "{filters:?}");
             // What tells nothing of itself is let through by no condition, except by those that say what not.
-            let asks_for_nothing = filters == Filters::default() || filters.domains.iter().any(|it| it.starts_with('-'));
+            let asks_for_nothing =
+                filters == Filters::default() || filters.domains.iter().any(|it| it.starts_with('-'));
             assert_eq!(filters.allow(&Attributes::default()), asks_for_nothing, "{filters:?}");
         };
         let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();

@@ -3,15 +3,17 @@
 
 /// Words that one of the two languages uses all the time and the other hardly ever.
 const GERMAN: &[&str] = &[
-    "aber", "als", "am", "auch", "auf", "aus", "bei", "beim", "bis", "das", "dem", "den", "der", "des", "die", "durch", "ein", "eine",
-    "einem", "einen", "einer", "eines", "es", "für", "ich", "ihr", "im", "ist", "kann", "mit", "muss", "müssen", "nach", "nicht", "nur",
-    "oder", "ohne", "sich", "sie", "sind", "über", "um", "und", "unter", "vom", "von", "vor", "warum", "welche", "welcher", "welches",
-    "wenn", "wer", "werden", "wie", "wird", "wo", "zu", "zum", "zur", "zwischen", "wann", "dürfen", "darf",
+    "aber", "als", "am", "auch", "auf", "aus", "bei", "beim", "bis", "das", "dem", "den", "der", "des", "die", "durch",
+    "ein", "eine", "einem", "einen", "einer", "eines", "es", "für", "ich", "ihr", "im", "ist", "kann", "mit", "muss",
+    "müssen", "nach", "nicht", "nur", "oder", "ohne", "sich", "sie", "sind", "über", "um", "und", "unter", "vom",
+    "von", "vor", "warum", "welche", "welcher", "welches", "wenn", "wer", "werden", "wie", "wird", "wo", "zu", "zum",
+    "zur", "zwischen", "wann", "dürfen", "darf",
 ];
 const ENGLISH: &[&str] = &[
-    "about", "after", "and", "any", "are", "as", "at", "be", "before", "been", "by", "can", "do", "does", "for", "from", "has", "have",
-    "how", "if", "into", "is", "it", "its", "may", "must", "no", "not", "of", "on", "or", "our", "shall", "should", "than", "that",
-    "the", "their", "there", "this", "to", "we", "what", "when", "where", "which", "who", "why", "with", "without", "you", "your",
+    "about", "after", "and", "any", "are", "as", "at", "be", "before", "been", "by", "can", "do", "does", "for",
+    "from", "has", "have", "how", "if", "into", "is", "it", "its", "may", "must", "no", "not", "of", "on", "or", "our",
+    "shall", "should", "than", "that", "the", "their", "there", "this", "to", "we", "what", "when", "where", "which",
+    "who", "why", "with", "without", "you", "your",
 ];
 
 /// Words looked at: a page tells what a book is written in.

@@ -124,7 +124,9 @@ impl Words {
         let mut analyzers = Tongue::BOTH.map(Tongue::analyzer);
         let mut schema = Schema::builder();
         let indexing = |tongue: Tongue| {
-            let indexing = TextFieldIndexing::default().set_tokenizer(tongue.code()).set_index_option(IndexRecordOption::WithFreqs);
+            let indexing = TextFieldIndexing::default()
+                .set_tokenizer(tongue.code())
+                .set_index_option(IndexRecordOption::WithFreqs);
             TextOptions::default().set_indexing_options(indexing)
         };
         let fields = Tongue::BOTH.map(|tongue| schema.add_text_field(tongue.code(), indexing(tongue)));
@@ -199,7 +201,8 @@ impl Words {
             return Ok(Vec::new());
         }
         let may = allowed.clone();
-        let may = move |place: u64| usize::try_from(place).ok().and_then(|place| may.get(place)).is_some_and(|may| *may);
+        let may =
+            move |place: u64| usize::try_from(place).ok().and_then(|place| may.get(place)).is_some_and(|may| *may);
         let collector = FilterCollector::new(POSITION.to_owned(), may, TopDocs::with_limit(limit).order_by_score());
         let found = self.searcher.search(&BooleanQuery::new(wanted), &collector)?;
         // One segment, written in order: a document's number in it is its place.
@@ -230,7 +233,8 @@ mod tests {
         let words = Words::of(&texts).unwrap();
         let all: std::sync::Arc<[bool]> = [true; 4].into();
         let check = |question: &str, expect: &[u32]| {
-            let found: Vec<u32> = words.search(question, &all, 2).unwrap().into_iter().map(|(_, place)| place).collect();
+            let found: Vec<u32> =
+                words.search(question, &all, 2).unwrap().into_iter().map(|(_, place)| place).collect();
             assert_eq!(found, expect, "{question}");
         };
         check("Wie oft werden Pressen gewartet, im welchem Intervall?", &[0, 1]);

@@ -64,11 +64,8 @@ fn text(xml: &[u8], all: &mut Gathered, pages: &mut Vec<u32>) -> Result<(), Find
                 depth = depth.saturating_sub(1);
                 match element.local_name().as_ref() {
                     "t" => in_text = false,
-                    "p" if in_cell > 0 => {
-                        if !all.ends_with_space() {
-                            all.push(" ")?;
-                        }
-                    }
+                    "p" if in_cell > 0 && all.ends_with_space() => {}
+                    "p" if in_cell > 0 => all.push(" ")?,
                     "p" => all.break_to(2)?,
                     "tc" => in_cell = in_cell.saturating_sub(1),
                     "tr" => all.break_to(1)?,

@@ -15,7 +15,9 @@ pub enum Finding {
     Archive { found: String },
     #[error("The file is encrypted: take the password off and upload it again.")]
     Encrypted,
-    #[error("The file expands to far more than its size, as a decompression bomb does: save the document anew and upload that.")]
+    #[error(
+        "The file expands to far more than its size, as a decompression bomb does: save the document anew and upload that."
+    )]
     Bomb,
     #[error("The document has more text than one document may have here (8 MiB): split it.")]
     TooMuchText,
@@ -31,7 +33,9 @@ pub enum Finding {
     TooMuchMemory,
     #[error("Reading the document broke off, as damaged or hostile files make it: save it anew, or as another kind.")]
     Crashed,
-    #[error("The collection has no room for this document's passages: use another collection, or delete documents in it.")]
+    #[error(
+        "The collection has no room for this document's passages: use another collection, or delete documents in it."
+    )]
     CollectionFull,
 }
 

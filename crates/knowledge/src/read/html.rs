@@ -6,16 +6,38 @@ use html5gum::{DefaultEmitter, Token, Tokenizer};
 
 /// Elements whose content is not text of the page.
 const SILENT: &[&str] = &[
-    "script", "style", "noscript", "template", "svg", "math", "iframe", "object", "canvas", "select", "datalist", "textarea", "audio",
-    "video", "noembed", "noframes",
+    "script", "style", "noscript", "template", "svg", "math", "iframe", "object", "canvas", "select", "datalist",
+    "textarea", "audio", "video", "noembed", "noframes",
 ];
 
 /// Elements that a paragraph, and those that a line, ends at.
 const PARAGRAPHS: &[&str] = &[
-    "p", "h1", "h2", "h3", "h4", "h5", "h6", "table", "ul", "ol", "dl", "pre", "blockquote", "section", "article", "main", "header",
-    "footer", "nav", "aside", "figure", "hr", "form",
+    "p",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "table",
+    "ul",
+    "ol",
+    "dl",
+    "pre",
+    "blockquote",
+    "section",
+    "article",
+    "main",
+    "header",
+    "footer",
+    "nav",
+    "aside",
+    "figure",
+    "hr",
+    "form",
 ];
-const LINES: &[&str] = &["br", "div", "li", "tr", "dt", "dd", "caption", "figcaption", "address", "option", "summary", "details"];
+const LINES: &[&str] =
+    &["br", "div", "li", "tr", "dt", "dd", "caption", "figcaption", "address", "option", "summary", "details"];
 
 /// Elements without an end.
 const VOID: &[&str] =
@@ -124,7 +146,10 @@ mod tests {
     #[test]
     fn what_is_seen_is_read() {
         let check = |html: &str, expect: &str| assert_eq!(read(html, 1_000).unwrap().text.trim(), expect, "{html}");
-        check("<p>Eins <b>zw</b>ei</p><p>drei&nbsp;&amp; vier", "Eins zwei\n\ndrei\u{a0}& vier".replace('\u{a0}', " ").as_str());
+        check(
+            "<p>Eins <b>zw</b>ei</p><p>drei&nbsp;&amp; vier",
+            "Eins zwei\n\ndrei\u{a0}& vier".replace('\u{a0}', " ").as_str(),
+        );
         check("<script>var a = '<p>nein</p>';</script>ja<style>p { x: y }</style>", "ja");
         check("<p hidden>nein <b>nein</b></p>ja", "ja");
         check("<div hidden>a<div>b</div>c</div>ja", "ja");

@@ -20,8 +20,8 @@ mod zipped;
 
 pub use child::child;
 pub use finding::Finding;
-pub use process::ReaderProgram;
 pub(crate) use process::Reader;
+pub use process::ReaderProgram;
 
 use serde::{Deserialize, Serialize};
 

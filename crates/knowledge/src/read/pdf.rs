@@ -155,15 +155,8 @@ impl<'d> Reading<'d> {
             known.insert(name.as_slice(), self.font(font)?);
         }
         let (mut line, mut text) = (Matrix::SAME, Matrix::SAME);
-        let mut state = State {
-            to_page,
-            font: None,
-            size: 0.0,
-            leading: 0.0,
-            letter_space: 0.0,
-            word_space: 0.0,
-            stretch: 1.0,
-        };
+        let mut state =
+            State { to_page, font: None, size: 0.0, leading: 0.0, letter_space: 0.0, word_space: 0.0, stretch: 1.0 };
         let mut states = Vec::new();
         for Operation { operator, operands } in &content.operations {
             let number = |at: usize| operands.get(at).and_then(|operand| operand.as_float().ok()).unwrap_or(0.0);
@@ -262,7 +255,10 @@ impl<'d> Reading<'d> {
         } else if let Ok(told) = font.get_deref(b"Widths", self.pdf).and_then(Object::as_array) {
             let first = font.get(b"FirstChar").and_then(Object::as_i64).unwrap_or(0);
             for (code, width) in (u32::try_from(first).unwrap_or(0)..).zip(told) {
-                widths.insert(code, self.pdf.dereference(width).ok().and_then(|(_, it)| it.as_float().ok()).unwrap_or(0.0));
+                widths.insert(
+                    code,
+                    self.pdf.dereference(width).ok().and_then(|(_, it)| it.as_float().ok()).unwrap_or(0.0),
+                );
             }
         }
         Ok(Font { encoding, widths, width_else, wide })

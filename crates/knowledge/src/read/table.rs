@@ -20,7 +20,8 @@ pub(crate) fn delimiter(text: &str) -> Option<u8> {
 }
 
 fn is_table(text: &str, delimiter: u8) -> bool {
-    let rows: Vec<csv::StringRecord> = reader(text, delimiter).records().take(ROWS_TRIED).map_while(Result::ok).collect();
+    let rows: Vec<csv::StringRecord> =
+        reader(text, delimiter).records().take(ROWS_TRIED).map_while(Result::ok).collect();
     let Some(head) = rows.first() else { return false };
     let columns = head.len();
     if !(2..=COLUMNS_MAX).contains(&columns) {

@@ -1,7 +1,7 @@
 //! Zip archives: of these only Word's documents are read. Sizes are what comes out, not what the archive claims.
 
-use super::kind::UNPACKED_BYTES_MAX;
 use super::Finding;
+use super::kind::UNPACKED_BYTES_MAX;
 use std::io::{Cursor, Read as _};
 use zip::ZipArchive;
 use zip::result::ZipError;

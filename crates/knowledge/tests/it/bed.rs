@@ -1,6 +1,8 @@
 //! A site of two projects in a temporary folder, with a clock that stands until it is moved, and randomness that only counts.
 
-use knowledge::{Attached, Attributes, Embed, FillRandom, Knowledge, Limits, NewCollection, NewFile, Parts, ReaderProgram};
+use knowledge::{
+    Attached, Attributes, Embed, FillRandom, Knowledge, Limits, NewCollection, NewFile, Parts, ReaderProgram,
+};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};

@@ -4,14 +4,14 @@
 use crate::bed::{Bed, OURS, THEIRS, collection};
 use knowledge::{Attributes, BoxFuture, EmbedError, Knowledge, KnowledgeError, NewFile, Query, Status};
 use std::collections::BTreeMap;
-use types::{CollectionId, Code, FileId};
+use types::{Code, CollectionId, FileId};
 
 const CANARY_TEXT: &str = "Zaunkönigprojekt-4711-canary";
 const CANARY_NAME: &str = "canary-name-umlagerung.txt";
 const CANARY_TITLE: &str = "canary-title-vorstand";
 const CANARY_URL: &str = "https://canary-url.example.com/x";
 const CANARY_COLLECTION: &str = "canary-collection-strategie";
-const VECTOR: [f32; 4] = [0.123_456_79, 0.518_273_6, -0.618_033_99, 0.577_215_66];
+const VECTOR: [f32; 4] = [0.123_456, 0.518_273, -0.618_034, 0.577_216];
 
 fn vectors(texts: Vec<String>) -> BoxFuture<'static, Result<Vec<Vec<f32>>, EmbedError>> {
     Box::pin(async move { Ok(texts.iter().map(|_| VECTOR.to_vec()).collect()) })
@@ -52,7 +52,9 @@ async fn the_database_holds_no_word_of_a_document() {
     assert!(found[0].passage.text.starts_with(CANARY_TEXT));
     // The search does find what is there in clear.
     assert!(bed.holds(b"completed") && bed.holds(OURS.to_string().as_bytes()));
-    for canary in [CANARY_TEXT, CANARY_NAME, CANARY_TITLE, CANARY_URL, CANARY_COLLECTION, "canary-key-abc", "canary-value-abc"] {
+    for canary in
+        [CANARY_TEXT, CANARY_NAME, CANARY_TITLE, CANARY_URL, CANARY_COLLECTION, "canary-key-abc", "canary-value-abc"]
+    {
         assert!(!bed.holds(canary.as_bytes()), "{canary}");
         // Nor one word of it, nor in two bytes a letter.
         assert!(!bed.holds(&canary.as_bytes()[..8]), "{canary}");

@@ -36,7 +36,8 @@ pub struct PassageRow {
 
 fn passage(mut c: Columns<'_>) -> Result<PassageRow, StoreError> {
     let (file, number) = (c.parsed()?, c.count()?);
-    let number = u32::try_from(number).map_err(|_| StoreError::Corrupt { what: "the number of a passage".to_owned() })?;
+    let number =
+        u32::try_from(number).map_err(|_| StoreError::Corrupt { what: "the number of a passage".to_owned() })?;
     Ok(PassageRow { file, number, sealed: c.bytes()?, vector: c.bytes()? })
 }
 
