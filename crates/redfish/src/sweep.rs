@@ -75,6 +75,42 @@ impl Default for Options {
     }
 }
 
+/// Places for work on BMCs: so many at a time, and beside them the slow ones, which no longer take a place from the others.
+#[derive(Debug, Clone)]
+pub struct Places {
+    places: Arc<Semaphore>,
+    aside: Arc<Semaphore>,
+    patience: Duration,
+}
+
+impl Places {
+    pub fn new(options: &Options) -> Places {
+        Places {
+            places: Arc::new(Semaphore::new(options.concurrency.max(1))),
+            aside: Arc::new(Semaphore::new(options.slow_max)),
+            patience: options.patience,
+        }
+    }
+
+    /// Begins `work` when there is a place for it; answers what came of it, and how long it took from then on.
+    pub async fn work<T>(&self, work: impl Future<Output = T>) -> (T, Duration) {
+        let place = self.places.acquire().await;
+        let begin = Instant::now();
+        pin!(work);
+        let result = tokio::select! {
+            result = &mut work => result,
+            () = sleep(self.patience) => {
+                let _aside = self.aside.try_acquire();
+                if _aside.is_ok() {
+                    drop(place);
+                }
+                work.await
+            }
+        };
+        (result, begin.elapsed())
+    }
+}
+
 /// What a sweep came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Summary {
@@ -99,29 +135,12 @@ pub async fn sweep(
     summary.skipped = before - targets.len();
     // The well ones first.
     targets.sort_by_key(|target| target.backoff.failures);
-    let places = Arc::new(Semaphore::new(options.concurrency.max(1)));
-    let aside = Arc::new(Semaphore::new(options.slow_max));
+    let places = Places::new(options);
     let mut names: HashMap<Id, (String, Backoff)> = HashMap::with_capacity(targets.len());
     let mut asked = JoinSet::new();
     for Target { name, client, want, backoff } in targets {
-        let (places, aside, patience) = (places.clone(), aside.clone(), options.patience);
-        let handle = asked.spawn(async move {
-            let place = places.acquire_owned().await;
-            let begin = Instant::now();
-            let asking = ask(&client, &want);
-            pin!(asking);
-            let result = tokio::select! {
-                result = &mut asking => result,
-                () = sleep(patience) => {
-                    let _aside = aside.try_acquire_owned();
-                    if _aside.is_ok() {
-                        drop(place);
-                    }
-                    asking.await
-                }
-            };
-            (result, begin.elapsed())
-        });
+        let places = places.clone();
+        let handle = asked.spawn(async move { places.work(ask(&client, &want)).await });
         names.insert(handle.id(), (name, backoff));
     }
     while let Some(ended) = asked.join_next_with_id().await {
@@ -143,7 +162,8 @@ pub async fn sweep(
     summary
 }
 
-async fn ask(client: &Client, want: &Want) -> Result<Seen, Error> {
+/// Asks one BMC.
+pub async fn ask(client: &Client, want: &Want) -> Result<Seen, Error> {
     match want {
         Want::Inventory => client.inventory().await.map(|reading| Seen::Inventory(Box::new(reading))),
         Want::Glance(layout) => client.glance(layout).await.map(|glance| Seen::Glance(Box::new(glance))),

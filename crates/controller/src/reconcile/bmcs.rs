@@ -4,35 +4,45 @@
 //! [`SEND_AGAIN`], because a machine that boots cannot be hurried. What came of it is seen in the next inventory and
 //! nowhere else.
 //!
-//! A turn waits for its sweep: one BMC that answers slowly delays what is sent to the others, by `redfish`'s limit for a whole
-//! reading at worst.
+//! Each BMC's work stands by itself, as a task: one that answers slowly or never delays no other. One look and one deed at a
+//! time of each; all together are bounded ([`redfish::sweep::Places`]). What comes back is stored as it comes.
 //!
 //! If we crash here: what was sent is done or not; the next start looks first, and what is still wanted is sent.
 
+mod deeds;
+mod memory;
+
 use super::Bell;
 use super::hands::{Wanted, Wants};
+use deeds::Wish;
 use fleet::action::Action;
 use fleet::observed::BmcSeen;
+use memory::{Memory, NEVER};
 use redfish::backoff::Backoff;
-use redfish::sweep::{self, Report, Seen, Target, Want};
-use redfish::{Address, BootTarget, Client, Credentials, Fingerprint, Layout, Password, Reset, Trust};
-use std::collections::BTreeMap;
+use redfish::sweep::{self, Options, Places, Seen, Want};
+use redfish::{Address, Client, Credentials, Fingerprint, Password, Trust};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use store::{Bmc, Observation, Store, StoreError};
-use tokio::sync::mpsc;
+use tokio::task::{Id, JoinError, JoinSet};
 use types::{MachineId, UnixMillis};
 
 /// All BMCs are looked at so often; with 256 at a time it takes 18 s (`redfish::sweep`).
 pub const GLANCE_EVERY: i64 = 240_000;
+/// And read as a whole so often, since a glance shows no parts: 1,250 inventories take 284 s at worst (`redfish::sweep`), 8 %
+/// of the time. At once where a glance shows another machine or another complaint.
+pub const READ_EVERY: i64 = 3_600_000;
 /// An inventory that is wanted is read again after this: a BMC lists its parts some minutes after power on.
 pub const READ_AGAIN: i64 = 15_000;
 /// The same wish of the same stay: a machine boots in ten minutes, firmware takes longer and shows in the inventory.
 pub const SEND_AGAIN: i64 = 900_000;
 /// How often wants are looked at if nothing changes.
 const TICK: Duration = Duration::from_secs(1);
-/// Wishes carried out at a time; each is a few requests of half a second.
-const SENDING_MAX: usize = 64;
+/// Deeds at a time; each is a few requests of half a second. Those of BMCs that do not answer stand aside, as looks do.
+const DEEDS_MAX: usize = 64;
+/// Results that are stored as one transaction: of about 10 kB each.
+const STORED_MAX: usize = 256;
 
 /// What this executor works with.
 #[derive(Clone)]
@@ -56,42 +66,69 @@ struct Known {
     bmc: Bmc,
     client: Client,
     backoff: Backoff,
-    layout: Layout,
-    /// The last inventory, complete or not.
-    last: Option<BmcSeen>,
+    memory: Memory,
     asked_at: UnixMillis,
+    /// The look and the deed that are under way. A result of any other task is of another BMC that stood here before.
+    asking: Option<Id>,
+    doing: Option<Id>,
 }
 
-/// The wishes that were sent, and when.
-type Sent = BTreeMap<(MachineId, u64, u32, String), UnixMillis>;
+/// What a task came back with.
+enum Ended {
+    Look { began: UnixMillis, result: Result<Seen, redfish::Error> },
+    Deed { action: Action, done: Option<Result<(), redfish::Error>> },
+}
 
 struct Executor {
     parts: BmcParts,
     known: BTreeMap<MachineId, Known>,
-    sent: Sent,
     unusable: BTreeMap<MachineId, String>,
+    /// The wishes that were sent, and when.
+    sent: BTreeMap<Wish, UnixMillis>,
+    looks: Places,
+    deeds: Places,
+    /// Every look and deed under way, and whose it is. Dropped with the executor, all of them end.
+    tasks: JoinSet<Ended>,
+    whose: HashMap<Id, MachineId>,
+    /// Seen and not stored.
+    seen: BTreeMap<MachineId, (UnixMillis, BmcSeen)>,
 }
 
 /// Does what is wanted of BMCs until it is dropped.
 pub async fn run(parts: BmcParts) {
-    let mut executor = Executor { parts, known: BTreeMap::new(), sent: Sent::new(), unusable: BTreeMap::new() };
+    let wants = parts.wants.clone();
+    let mut executor = Executor {
+        parts,
+        known: BTreeMap::new(),
+        unusable: BTreeMap::new(),
+        sent: BTreeMap::new(),
+        looks: Places::new(&Options::default()),
+        deeds: Places::new(&Options { concurrency: DEEDS_MAX, ..Options::default() }),
+        tasks: JoinSet::new(),
+        whose: HashMap::new(),
+        seen: BTreeMap::new(),
+    };
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        if let Err(error) = executor.turn().await {
+        let done = tokio::select! {
+            Some(ended) = executor.tasks.join_next_with_id() => executor.ended(ended).await,
+            () = wants.changed() => executor.turn().await,
+            _ = tick.tick() => executor.turn().await,
+        };
+        if let Err(error) = done {
             tracing::warn!(%error, "BMCs could not be looked after; it is tried again");
-        }
-        let wants = executor.parts.wants.clone();
-        tokio::select! {
-            () = wants.changed() => {}
-            () = tokio::time::sleep(TICK) => {}
         }
     }
 }
 
 impl Executor {
+    /// Begins what is due, and waits for nobody.
     async fn turn(&mut self) -> Result<(), StoreError> {
+        self.store().await?;
         self.refresh().await?;
-        self.look().await?;
-        self.send().await;
+        self.look();
+        self.send();
         Ok(())
     }
 
@@ -102,7 +139,7 @@ impl Executor {
     /// Where BMCs are, as of now.
     async fn refresh(&mut self) -> Result<(), StoreError> {
         let rows = self.parts.store.bmcs().await?;
-        let there: std::collections::BTreeSet<MachineId> = rows.iter().map(|bmc| bmc.machine).collect();
+        let there: BTreeSet<MachineId> = rows.iter().map(|bmc| bmc.machine).collect();
         self.known.retain(|machine, _| there.contains(machine));
         for bmc in rows {
             if self.known.get(&bmc.machine).is_some_and(|known| known.bmc == bmc) {
@@ -114,9 +151,10 @@ impl Executor {
                     let known = Known {
                         client,
                         backoff: Backoff::default(),
-                        layout: Layout::default(),
-                        last,
-                        asked_at: UnixMillis(i64::MIN / 2),
+                        memory: Memory::new(last),
+                        asked_at: NEVER,
+                        asking: None,
+                        doing: None,
                         bmc,
                     };
                     self.known.insert(known.bmc.machine, known);
@@ -147,180 +185,134 @@ impl Executor {
         Client::new(&Address::new(&bmc.url, credentials, trust)?, redfish::Limits::default())
     }
 
-    /// Inventories that are wanted, and glances that are due.
-    async fn look(&mut self) -> Result<(), StoreError> {
+    /// Inventories that are wanted or old, and glances that are due; the well ones first.
+    fn look(&mut self) {
         let now = self.now();
         let reads = self.parts.wants.picked(|action| *action == Action::ReadInventory);
-        let wanted: BTreeMap<MachineId, Wanted> = reads.into_iter().map(|it| (it.machine, it)).collect();
-        let mut targets = Vec::new();
-        for (machine, known) in &mut self.known {
+        let wanted: BTreeSet<MachineId> = reads.into_iter().map(|it| it.machine).collect();
+        let mut due = Vec::new();
+        for (machine, known) in &self.known {
             let age = now.0 - known.asked_at.0;
-            let want = match wanted.contains_key(machine) {
+            let seen = known.memory.last.is_some();
+            let read = wanted.contains(machine) || seen && now.0 - known.memory.read_at.0 >= READ_EVERY;
+            let want = match read {
                 true if age >= self.parts.read_again => Want::Inventory,
-                false if age >= GLANCE_EVERY && known.last.is_some() => Want::Glance(known.layout.clone()),
+                false if age >= GLANCE_EVERY && seen => Want::Glance(known.memory.layout.clone()),
                 _ => continue,
             };
-            if !known.backoff.is_due(now) {
-                continue;
-            }
-            known.asked_at = now;
-            let (client, backoff) = (known.client.clone(), known.backoff);
-            targets.push(Target { name: machine.to_string(), client, want, backoff });
-        }
-        if targets.is_empty() {
-            return Ok(());
-        }
-        let (tell, mut told) = mpsc::unbounded_channel::<Report>();
-        let (clock, random) = (self.parts.clock.clone(), self.parts.random.clone());
-        let dice = move || {
-            let mut bytes = [0; 8];
-            random(&mut bytes);
-            u64::from_le_bytes(bytes)
-        };
-        let options = sweep::Options::default();
-        let sweeping =
-            async move { sweep::sweep(targets, &options, || clock(), dice, |report| drop(tell.send(report))).await };
-        tokio::pin!(sweeping);
-        let mut swept = false;
-        loop {
-            let mut reports = Vec::new();
-            tokio::select! {
-                _ = &mut sweeping, if !swept => swept = true,
-                received = told.recv_many(&mut reports, 256) => {
-                    if received == 0 {
-                        return Ok(());
-                    }
-                }
-            }
-            if swept {
-                while let Ok(report) = told.try_recv() {
-                    reports.push(report);
-                }
-            }
-            self.store(reports).await?;
-            if swept {
-                return Ok(());
+            if known.asking.is_none() && known.backoff.is_due(now) {
+                due.push((known.backoff.failures, *machine, want));
             }
         }
-    }
-
-    /// Makes observations of what BMCs said.
-    async fn store(&mut self, reports: Vec<Report>) -> Result<(), StoreError> {
-        let now = self.now();
-        let mut seen = Vec::new();
-        for report in reports {
-            let Ok(machine) = report.name.parse::<MachineId>() else { continue };
+        due.sort_by_key(|(failures, machine, _)| (*failures, *machine));
+        for (_, machine, want) in due {
             let Some(known) = self.known.get_mut(&machine) else { continue };
-            known.backoff = report.backoff;
-            let next = match report.result {
-                Ok(Seen::Inventory(reading)) => {
-                    known.layout = reading.layout;
-                    if let Some(gap) = reading.gaps.first() {
-                        // What could not be read is not missing; it is asked for again.
-                        tracing::info!(%machine, text = ?gap, "an inventory with gaps");
-                        if known.last.is_some() {
-                            continue;
-                        }
-                    }
-                    Some(BmcSeen { at: now, silent_since: None, inventory: reading.inventory })
-                }
-                Ok(Seen::Glance(glance)) => known.last.clone().map(|mut last| {
-                    known.layout = glance.layout;
-                    (last.at, last.silent_since) = (now, None);
-                    (last.inventory.power, last.inventory.complaints) = (glance.power, glance.complaints);
-                    last
-                }),
-                Err(error) => {
-                    tracing::info!(%machine, %error, "its BMC did not say what it was asked");
-                    known.last.clone().map(|last| BmcSeen { silent_since: last.silent_since.or(Some(now)), ..last })
-                }
+            known.asked_at = now;
+            let (client, places, clock) = (known.client.clone(), self.looks.clone(), self.parts.clock.clone());
+            let looking = async move {
+                let asking = async { (clock(), sweep::ask(&client, &want).await) };
+                let ((began, result), _) = places.work(asking).await;
+                Ended::Look { began, result }
             };
-            if let Some(next) = next.filter(|next| known.last.as_ref() != Some(next)) {
-                known.last = Some(next.clone());
-                seen.push((machine, now, Observation::Bmc(next)));
-            }
+            let task = self.tasks.spawn(looking).id();
+            known.asking = Some(task);
+            self.whose.insert(task, machine);
         }
-        if !seen.is_empty() {
-            self.parts.store.observe(&seen).await?;
-            self.parts.bell.ring();
-        }
-        Ok(())
     }
 
     /// Power, firmware and the installer's boot.
-    async fn send(&mut self) {
+    fn send(&mut self) {
         let now = self.now();
-        let doable = |action: &Action| {
-            use Action::{PowerCycle, PowerOff, PowerOn, Provision, UpdateFirmware};
-            matches!(action, PowerOn | PowerOff | PowerCycle | Provision | UpdateFirmware { .. })
-        };
-        let wanted = self.parts.wants.picked(doable);
-        self.sent.retain(|(machine, entry, attempt, _), at| {
-            let still = wanted.iter().any(|it| (it.machine, it.entry, it.attempt) == (*machine, *entry, *attempt));
-            still && now.0 - at.0 < SEND_AGAIN
-        });
-        let mut sending = tokio::task::JoinSet::new();
-        for one in wanted {
-            let Some(known) = self.known.get(&one.machine) else { continue };
+        let wanted = self.parts.wants.picked(deeds::is_deed);
+        let asked: BTreeMap<MachineId, &Wanted> = wanted.iter().map(|it| (it.machine, it)).collect();
+        self.sent
+            .retain(|wish, at| asked.get(&wish.machine).is_some_and(|it| wish.is_of(it)) && now.0 - at.0 < SEND_AGAIN);
+        for one in &wanted {
+            let Some(known) = self.known.get_mut(&one.machine) else { continue };
             for action in &one.actions {
-                let name = serde_json::to_string(action).unwrap_or_default();
-                let wish = (one.machine, one.entry, one.attempt, name);
-                if self.sent.contains_key(&wish) || sending.len() >= SENDING_MAX {
+                let wish = Wish::of(one, action);
+                if known.doing.is_some() || self.sent.contains_key(&wish) {
                     continue;
                 }
-                self.sent.insert(wish, now);
-                let (client, action, machine) = (known.client.clone(), action.clone(), one.machine);
-                let firmware = self.parts.firmware_url.clone();
-                sending.spawn(async move {
-                    let done = carry_out(&client, &action, firmware.as_deref()).await;
-                    (machine, action, done)
-                });
-            }
-        }
-        while let Some(ended) = sending.join_next().await {
-            let Ok((machine, action, done)) = ended else { continue };
-            match done {
-                Ok(()) => {
-                    tracing::info!(%machine, ?action, "asked of its BMC");
-                    // What came of it shows in the inventory, which may be read at once.
-                    if let Some(known) = self.known.get_mut(&machine) {
-                        known.asked_at = UnixMillis(i64::MIN / 2);
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(%machine, ?action, %error, "its BMC did not do what is wanted");
-                    // Sooner than a wish that was granted: after the next tick but ten.
-                    let soon = UnixMillis(now.0 - SEND_AGAIN + 10_000);
-                    for ((of, ..), at) in &mut self.sent {
-                        if *of == machine {
-                            *at = soon;
+                let (client, places, wants) = (known.client.clone(), self.deeds.clone(), self.parts.wants.clone());
+                let (action, firmware) = (action.clone(), self.parts.firmware_url.clone());
+                self.sent.insert(wish.clone(), now);
+                let doing = async move {
+                    // It may have waited for its place. A machine that went on meanwhile is left alone.
+                    let deed = async {
+                        match wish.is_wanted(&wants, &action) {
+                            true => Some(deeds::carry_out(&client, &action, firmware.as_deref()).await),
+                            false => None,
                         }
-                    }
-                }
+                    };
+                    let (done, _) = places.work(deed).await;
+                    Ended::Deed { action, done }
+                };
+                let task = self.tasks.spawn(doing).id();
+                known.doing = Some(task);
+                self.whose.insert(task, one.machine);
             }
         }
     }
-}
 
-async fn carry_out(client: &Client, action: &Action, firmware: Option<&str>) -> Result<(), redfish::Error> {
-    match action {
-        Action::PowerOn => client.reset(Reset::On).await.map(drop),
-        Action::PowerOff => client.reset(Reset::ForceOff).await.map(drop),
-        Action::PowerCycle => client.reset(Reset::Cycle).await.map(drop),
-        // The installer comes over the network; it asks the site for the machine's token.
-        Action::Provision => {
-            client.boot_once(BootTarget::UefiHttp).await?;
-            client.reset(Reset::Cycle).await.map(drop)
+    /// Takes what has come back, and stores what was seen.
+    async fn ended(&mut self, first: Result<(Id, Ended), JoinError>) -> Result<(), StoreError> {
+        self.take(first);
+        for _ in 1..STORED_MAX {
+            let Some(next) = self.tasks.try_join_next_with_id() else { break };
+            self.take(next);
         }
-        Action::UpdateFirmware { components } => {
-            let base = firmware.ok_or_else(|| {
-                redfish::Error::Input("no place for firmware is configured (`hoheit up --firmware-url`)".to_owned())
-            })?;
-            for component in components {
-                client.update(&format!("{}/{component}", base.trim_end_matches('/')), &[]).await?;
+        self.store().await
+    }
+
+    fn take(&mut self, ended: Result<(Id, Ended), JoinError>) {
+        let now = self.now();
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let Some(machine) = self.whose.remove(&id) else { return };
+        let Some(known) = self.known.get_mut(&machine) else { return };
+        let is_look = known.asking.take_if(|task| *task == id).is_some();
+        let is_deed = known.doing.take_if(|task| *task == id).is_some();
+        match ended {
+            Ok((_, Ended::Look { began, result })) if is_look => {
+                let mut bytes = [0; 8];
+                (self.parts.random)(&mut bytes);
+                known.backoff = match &result {
+                    Ok(_) => Backoff::succeeded(),
+                    Err(error) => known.backoff.failed(now, error.retry(), u64::from_le_bytes(bytes)),
+                };
+                if let Some(seen) = known.memory.take(machine, result, began, now) {
+                    self.seen.insert(machine, (now, seen));
+                }
             }
-            Ok(())
+            Ok((_, Ended::Deed { action, done })) if is_deed => match done {
+                // What came of it shows in the inventory, which may be read at once.
+                Some(Ok(())) => {
+                    tracing::info!(%machine, ?action, "asked of its BMC");
+                    known.asked_at = NEVER;
+                }
+                Some(Err(error)) => {
+                    tracing::warn!(%machine, ?action, %error, "its BMC did not do what is wanted");
+                    // Sooner than a wish that was granted: after ten seconds.
+                    let soon = UnixMillis(now.0 - SEND_AGAIN + 10_000);
+                    self.sent.iter_mut().filter(|(wish, _)| wish.machine == machine).for_each(|(_, at)| *at = soon);
+                }
+                None => {}
+            },
+            // Of a BMC that was here before.
+            Ok(_) => {}
+            Err(error) => tracing::error!(%machine, %error, "asking its BMC failed; it is asked again"),
         }
-        _ => Ok(()),
+    }
+
+    async fn store(&mut self) -> Result<(), StoreError> {
+        if self.seen.is_empty() {
+            return Ok(());
+        }
+        let seen: Vec<_> =
+            self.seen.iter().map(|(machine, (at, seen))| (*machine, *at, Observation::Bmc(seen.clone()))).collect();
+        self.parts.store.observe(&seen).await?;
+        self.seen.clear();
+        self.parts.bell.ring();
+        Ok(())
     }
 }

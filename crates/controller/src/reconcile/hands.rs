@@ -43,7 +43,7 @@ impl Wants {
         };
         drop(all);
         if changed {
-            self.0.changed.notify_waiters();
+            self.0.changed.notify_one();
         }
     }
 
@@ -61,7 +61,8 @@ impl Wants {
         picked.collect()
     }
 
-    /// Waits until something is wanted that was not, or the other way round.
+    /// Waits until something is wanted that was not, or the other way round; at once if that was so since the last call. For
+    /// one who waits.
     pub async fn changed(&self) {
         self.0.changed.notified().await;
     }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod agents;
+mod bmcs;
 mod coverage;
 mod input;
 mod lifecycle;

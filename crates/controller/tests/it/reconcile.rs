@@ -22,7 +22,7 @@ fn serial(machine: MachineId) -> String {
     format!("S{}", machine.0)
 }
 
-fn spec(n: u128) -> Spec {
+pub fn spec(n: u128) -> Spec {
     Spec {
         generation: 1,
         kind: MachineKind::DgxB200,
@@ -38,7 +38,7 @@ fn spec(n: u128) -> Spec {
     }
 }
 
-fn entry(site: &Site, action: &str) -> AuditEntry {
+pub fn entry(site: &Site, action: &str) -> AuditEntry {
     let mut random = [0; 10];
     getrandom::fill(&mut random).unwrap();
     let at = UnixMillis(site.clock.load(Ordering::Relaxed));

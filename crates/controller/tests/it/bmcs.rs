@@ -1,0 +1,187 @@
+//! The executor for BMCs over a real store and BMCs in memory: one that never answers delays no other, and another machine
+//! in a slot is noticed.
+
+use crate::reconcile::{entry, spec};
+use crate::site::{START, Site};
+use controller::reconcile::bmcs::{BmcParts, GLANCE_EVERY, READ_EVERY, run};
+use controller::reconcile::{Wanted, Wants};
+use fleet::action::Action;
+use fleet::machine::{Lifecycle, Machine};
+use fleet::observed::BmcSeen;
+use redfish::fake::{Bmc, Misdeed, Options, Server, Shape};
+use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use store::SiteChange;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use types::{MachineId, UnixMillis};
+
+const SYSTEM: &str = "/redfish/v1/Systems/System";
+const PSU: &str = "/redfish/v1/Chassis/Chassis/PowerSubsystem/PowerSupplies/PSU0";
+const LOG: &str = "/redfish/v1/Systems/System/LogServices/EventLog/Entries";
+
+/// Machines with BMCs, and the executor that looks after them.
+struct Hall {
+    site: Site,
+    bmcs: Vec<Arc<Bmc>>,
+    wants: Wants,
+    executor: JoinHandle<()>,
+    _server: Server,
+}
+
+impl Drop for Hall {
+    fn drop(&mut self) {
+        self.executor.abort();
+    }
+}
+
+impl Hall {
+    /// So many machines; `prepare` sees their BMCs before anybody asks them.
+    async fn start(machines: u128, prepare: impl FnOnce(&[Arc<Bmc>])) -> Hall {
+        let site = Site::start().await;
+        let add = (1..=machines).map(|n| (spec(n), Machine::planned(MachineId(n), UnixMillis(START)))).collect();
+        let change = SiteChange { add, change: Vec::new() };
+        let applied = entry(&site, "site.apply");
+        site.store.site_apply(("", None), "sha256:00", UnixMillis(START), &change, &applied).await.unwrap();
+        let tree = Arc::new(Shape { gpus: 2, dimms: 2, psus: 2, nics: 2, drives: 2, ..Shape::dgx_b200() }.tree());
+        let bmc = |n: u128| Arc::new(Bmc::new(tree.clone(), &format!("S{n}"), &format!("uuid-{n}"), "root", "pw"));
+        let bmcs: Vec<_> = (1..=machines).map(bmc).collect();
+        prepare(&bmcs);
+        let server = Server::start(bmcs.clone(), Options::default()).await.unwrap();
+        let row = |n: u128| store::Bmc {
+            machine: MachineId(n),
+            url: server.url(n as usize - 1),
+            username: "root".to_owned(),
+            password: "pw".to_owned(),
+            pin: None,
+        };
+        let rows: Vec<_> = (1..=machines).map(row).collect();
+        site.store.bmc_set(&rows, &entry(&site, "bmc.set")).await.unwrap();
+        let (wants, clock) = (Wants::default(), site.clock.clone());
+        let parts = BmcParts {
+            store: site.store.clone(),
+            wants: wants.clone(),
+            bell: Default::default(),
+            clock: Arc::new(move || UnixMillis(clock.load(Ordering::Relaxed))),
+            random: Arc::new(|bytes| bytes.fill(0)),
+            ca: None,
+            plain_on_loopback: true,
+            firmware_url: None,
+            read_again: 0,
+        };
+        Hall { site, bmcs, wants, executor: tokio::spawn(run(parts)), _server: server }
+    }
+
+    fn want(&self, n: u128, entry: u64, actions: Vec<Action>) {
+        let (machine, slot) = (MachineId(n), spec(n).slot);
+        self.wants.set(Wanted { machine, slot, lifecycle: Lifecycle::Installed, entry, attempt: 0, actions });
+    }
+
+    /// What is stored of this machine when it is so. Whoever waits for what never comes is ended by the runner.
+    async fn seen(&self, n: u128, so: impl Fn(&BmcSeen) -> bool) -> BmcSeen {
+        loop {
+            let seen = self.site.store.observed(MachineId(n)).await.unwrap().bmc;
+            if let Some(seen) = seen.filter(|seen| so(seen)) {
+                return seen;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Time goes on, and the executor looks what is due.
+    fn later(&self, millis: i64) {
+        self.site.clock.fetch_add(millis, Ordering::Relaxed);
+        let entry = self.site.clock.load(Ordering::Relaxed) as u64;
+        self.want(100, entry, vec![Action::StopWork]);
+    }
+}
+
+/// Machine 1's BMC takes the question and never answers. Until its client gives up (30 s a request, 240 s in all) the
+/// inventory and the power of machine 2 were served; if they were not, the question is closed first and this fails.
+#[tokio::test]
+async fn a_bmc_that_never_answers_delays_no_other() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let hall = Hall::start(2, |_| {}).await;
+    let row =
+        store::Bmc { machine: MachineId(1), url, username: "root".to_owned(), password: "pw".to_owned(), pin: None };
+    hall.site.store.bmc_set(&[row], &entry(&hall.site, "bmc.set")).await.unwrap();
+    hall.want(1, 1, vec![Action::PowerOn, Action::ReadInventory]);
+    let asked = silent.accept().await.unwrap().0;
+    let gives_up = async |mut socket: TcpStream| {
+        let mut bytes = [0; 4_096];
+        while socket.read(&mut bytes).await.is_ok_and(|count| count > 0) {}
+    };
+    let served = async {
+        hall.want(2, 1, vec![Action::ReadInventory]);
+        hall.seen(2, |_| true).await;
+        hall.want(2, 1, vec![Action::PowerOn, Action::ReadInventory]);
+        hall.seen(2, |seen| seen.inventory.power == fleet::observed::Power::On).await;
+        assert_eq!(hall.bmcs[1].resets(), ["On"]);
+        // And the next stay's wish goes out as well.
+        hall.want(2, 2, vec![Action::PowerOff, Action::ReadInventory]);
+        hall.seen(2, |seen| seen.inventory.power == fleet::observed::Power::Off).await;
+    };
+    tokio::select! {
+        () = served => {}
+        () = gives_up(asked) => panic!("machine 2 waits for the BMC of machine 1"),
+    }
+}
+
+/// A glance shows no parts and no chassis: another host at the same address is read as a whole, and at once.
+#[tokio::test]
+async fn another_machine_at_the_same_address_is_read_anew() {
+    let hall = Hall::start(1, |_| {}).await;
+    hall.want(1, 1, vec![Action::ReadInventory]);
+    let before = hall.seen(1, |_| true).await;
+    assert_eq!(before.inventory.serial, "S1");
+    hall.want(1, 1, Vec::new());
+    // A glance at the right one, and nothing is under way.
+    hall.later(GLANCE_EVERY);
+    let now = hall.site.clock.load(Ordering::Relaxed);
+    assert_eq!(hall.seen(1, |seen| seen.at.0 >= now).await.inventory.serial, "S1");
+    hall.bmcs[0].set(SYSTEM, "/SerialNumber", json!("S9"));
+    hall.bmcs[0].set("/redfish/v1/Chassis/Chassis", "/SerialNumber", json!("S9"));
+    hall.later(GLANCE_EVERY);
+    let after = hall.seen(1, |seen| seen.inventory.serial != "S1").await;
+    assert_eq!(after.inventory.serial, "S9");
+}
+
+/// What breaks in service shows in an inventory only: it is read when the complaints change, and every hour.
+#[tokio::test]
+async fn parts_are_read_anew_when_something_is_complained_about_and_every_hour() {
+    let hall = Hall::start(1, |_| {}).await;
+    hall.want(1, 1, vec![Action::ReadInventory]);
+    hall.seen(1, |_| true).await;
+    hall.want(1, 1, Vec::new());
+    let healthy = |seen: &BmcSeen| seen.inventory.parts["psu1"].healthy;
+    // A glance to compare with.
+    hall.later(GLANCE_EVERY);
+    let now = hall.site.clock.load(Ordering::Relaxed);
+    assert!(healthy(&hall.seen(1, |seen| seen.at.0 >= now).await));
+    hall.bmcs[0].set(PSU, "/Status/Health", json!("Critical"));
+    hall.bmcs[0].complain(LOG, "2026-11-15T00:00:00Z", "Critical", "power supply 1 failed");
+    hall.later(GLANCE_EVERY);
+    hall.seen(1, |seen| !healthy(seen)).await;
+    // Nobody complains when it is exchanged.
+    hall.bmcs[0].set(PSU, "/Status/Health", json!("OK"));
+    hall.later(READ_EVERY);
+    hall.seen(1, healthy).await;
+}
+
+/// A resource that cannot be read is not missing; after three readings it is.
+#[tokio::test]
+async fn an_inventory_with_gaps_is_asked_for_again() {
+    let hall = Hall::start(1, |_| {}).await;
+    hall.want(1, 1, vec![Action::ReadInventory]);
+    let count = |seen: &BmcSeen| seen.inventory.parts.values().filter(|part| part.kind == "psu").count();
+    assert_eq!(count(&hall.seen(1, |_| true).await), 2);
+    hall.bmcs[0].misbehave("/redfish/v1/Chassis", Misdeed::Status(503));
+    let before = hall.bmcs[0].requests();
+    let seen = hall.seen(1, |seen| count(seen) == 0).await;
+    assert!(hall.bmcs[0].requests() > before + 2);
+    // Its chassis could not be read either, and it is the same machine all the same.
+    assert_eq!(seen.inventory.serial, "S1");
+}
