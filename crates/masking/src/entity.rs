@@ -4,7 +4,7 @@
 //! An entity is what a client asks for; a kind (`find::Kind`) is what a recogniser finds. One entity may be several kinds:
 //! `profile-nationalid` is four German numbers. Where two entities of a request claim one kind, the narrower one has it.
 
-use crate::find::Kind;
+use crate::find::{self, Kind};
 use regex::{Regex, RegexBuilder};
 
 /// A compiled pattern, and what it caches while it runs: 256 KiB each. `\w{1,20}` takes 150.
@@ -188,15 +188,7 @@ impl Entity {
             Self::SexualOrientation => &[Kind::Orientation],
             Self::TradeUnion => &[Kind::Union],
             Self::Ethnicity => &[Kind::Ethnicity],
-            Self::SensitiveData => &[
-                Kind::Nationality,
-                Kind::Religion,
-                Kind::Party,
-                Kind::Gender,
-                Kind::Orientation,
-                Kind::Union,
-                Kind::Ethnicity,
-            ],
+            Self::SensitiveData => &find::GROUPS,
             Self::TaxId => &[Kind::TaxId],
             Self::PensionInsuranceNumber => &[Kind::PensionNumber],
             Self::HealthInsuranceNumber => &[Kind::HealthNumber],

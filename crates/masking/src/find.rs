@@ -17,6 +17,7 @@ mod phone;
 mod plate;
 
 use crate::text::{Gap, Kind as Token, Text};
+pub(crate) use group::KINDS as GROUPS;
 pub use pattern::PATTERN_MATCH_MAX;
 pub(crate) use pattern::find as find_pattern;
 pub(crate) use person::Known;
@@ -98,12 +99,24 @@ pub(crate) fn find(text: &Text, wanted: &dyn Fn(Kind) -> bool, known: &mut Known
     if wanted(Kind::Email) || wanted(Kind::Url) {
         internet::find(text, &mut found);
     }
-    phone::find(text, &mut found);
-    plate::find(text, &mut found);
-    document::find(text, &mut found);
-    date::find(text, &mut found);
-    credential::find(text, &mut found);
-    group::find(text, &mut found);
+    if wanted(Kind::Phone) {
+        phone::find(text, &mut found);
+    }
+    if wanted(Kind::Plate) {
+        plate::find(text, &mut found);
+    }
+    if wanted(Kind::Passport) || wanted(Kind::IdentityCard) {
+        document::find(text, &mut found);
+    }
+    if wanted(Kind::BirthDate) {
+        date::find(text, &mut found);
+    }
+    if wanted(Kind::Credential) || wanted(Kind::SapInternal) || wanted(Kind::SapPublic) {
+        credential::find(text, &mut found);
+    }
+    if GROUPS.iter().any(|kind| wanted(*kind)) {
+        group::find(text, &mut found);
+    }
     // A telephone number within an IBAN is none, whether the IBAN is to be masked or not.
     found.retain(|it| !it.kind.weak() || !overlaps(&strong, it));
     found.extend(strong.into_iter().filter(|it| it.kind.strong() || it.kind.weak()));

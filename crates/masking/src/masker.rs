@@ -15,6 +15,7 @@ use crate::trie::Trie;
 use crate::unmask::Unmasker;
 use regex::Regex;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Rules of one request: every entity once, and 32 patterns.
@@ -143,17 +144,7 @@ impl Masker {
 
     /// One text of the request. The table grows with it.
     pub fn mask(&mut self, source: &str) -> Result<String, MaskError> {
-        let text = Text::new(source);
-        let mut spans = self.spans(&text)?;
-        if self.method == Method::Pseudonymize {
-            self.escape(&text, &mut spans);
-            join(&mut spans, false);
-            self.take_along(&text, &mut spans);
-            join(&mut spans, true);
-        } else {
-            join(&mut spans, false);
-        }
-        self.steps += text.steps();
+        let spans = self.joined(source)?;
         if self.rules.iter().any(|rule| matches!(rule, Ready::Invented(_))) {
             self.inventor.taken(source);
         }
@@ -166,6 +157,11 @@ impl Masker {
         }
         masked.push_str(&source[done..]);
         Ok(masked)
+    }
+
+    /// What [`Masker::mask`] would mask, in order, none within another. Remembers names that it met, as masking does.
+    pub fn find(&mut self, source: &str) -> Result<Vec<Range<usize>>, MaskError> {
+        Ok(self.joined(source)?.into_iter().map(|span| span.start..span.end).collect())
     }
 
     /// Puts back what [`Masker::mask`] took out of any text so far. Nothing, where the method is for good.
@@ -187,6 +183,21 @@ impl Masker {
     /// How much was looked at so far, in tokens and bytes. The measure by which work is held to be linear.
     pub fn steps(&self) -> u64 {
         self.steps
+    }
+
+    fn joined(&mut self, source: &str) -> Result<Vec<Span>, MaskError> {
+        let text = Text::new(source);
+        let mut spans = self.spans(&text)?;
+        if self.method == Method::Pseudonymize {
+            self.escape(&text, &mut spans);
+            join(&mut spans, false);
+            self.take_along(&text, &mut spans);
+            join(&mut spans, true);
+        } else {
+            join(&mut spans, false);
+        }
+        self.steps += text.steps();
+        Ok(spans)
     }
 
     fn spans(&mut self, text: &Text) -> Result<Vec<Span>, MaskError> {

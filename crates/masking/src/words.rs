@@ -29,6 +29,8 @@ flags! {
     SURNAME "surname",
     /// A name that is also a word: needs more than itself.
     UNSURE "unsure",
+    /// A surname in small letters.
+    SMALL_NAME "small name",
     TITLE "title",
     ROLE "role",
     PARTICLE "particle",
@@ -184,12 +186,17 @@ pub(crate) fn look_up(source: &str, start: usize, word: &str, case: Case, lower:
     lower.clear();
     lower.extend(word.chars().take(4 * ENTRY_MAX).flat_map(char::to_lowercase));
     known.steps += lower.len().min(4 * ENTRY_MAX);
-    if case == Case::Upper && word.chars().nth(2).is_some() {
-        // "MÜLLER" is "Müller".
-        let mut title: Vec<u8> = word.chars().next().map(String::from).unwrap_or_default().into_bytes();
-        title.extend(lower.chars().skip(1).collect::<String>().bytes());
-        let end = title.iter().try_fold(words.exact.root(), |at, byte| words.exact.step(at, *byte));
-        known.flags |= end.and_then(|at| words.exact.value(at)).copied().unwrap_or(0);
+    if case != Case::Title && word.chars().nth(2).is_some() {
+        // "MÜLLER" is "Müller", and "müller" may be.
+        let first = lower.chars().next().map(char::to_uppercase).into_iter().flatten();
+        let title: String = first.chain(lower.chars().skip(1)).collect();
+        let end = title.bytes().try_fold(words.exact.root(), |at, byte| words.exact.step(at, byte));
+        let flags = end.and_then(|at| words.exact.value(at)).copied().unwrap_or(0);
+        known.flags |= match case {
+            Case::Upper => flags,
+            _ if flags & SURNAME != 0 => SMALL_NAME,
+            _ => 0,
+        };
     }
     let mut at = words.lower.root();
     for (read, byte) in lower.bytes().enumerate() {

@@ -91,8 +91,9 @@ fn house(text: &Text, at: usize) -> Option<usize> {
 /// A German street by its last word.
 fn street(text: &Text, at: usize) -> Option<(usize, usize)> {
     let token = text.token(at)?;
-    let whole = token.flags & STREET != 0 && token.flags & STREET_NOT == 0;
+    // "Platz" needs a name before it, "Schillerplatz" has it.
     let alone = token.flags & STREET_ALONE != 0;
+    let whole = token.flags & STREET != 0 && token.flags & STREET_NOT == 0 && !alone;
     if !text.capital(at) || !whole && !alone {
         return None;
     }
@@ -142,16 +143,12 @@ fn sure(word: &str) -> bool {
 fn begin(text: &Text, at: usize) -> usize {
     let mut first = at;
     for _ in 0..STREET_WORDS_MAX {
-        if first >= 2
-            && text.is_mark(first - 1, '-')
-            && text.gap(first) == Gap::None
-            && text.gap(first - 1) == Gap::None
-        {
-            first -= 2;
-        } else if first >= 3 && text.is_mark(first - 1, '-') && text.is_mark(first - 2, '.') {
-            first -= 3;
-        } else {
-            break;
+        let hyphen = first >= 2 && text.is_mark(first - 1, '-') && text.gap(first) == Gap::None;
+        match text.back(first, 2).map(|token| token.kind) {
+            Some(Token::Word) if hyphen && text.gap(first - 1) == Gap::None => first -= 2,
+            // "St.-Anna-Straße".
+            Some(Token::Mark('.')) if hyphen && first >= 3 && text.capital(first - 3) => first -= 3,
+            _ => break,
         }
     }
     let before = text.str(first.wrapping_sub(1));
@@ -160,7 +157,7 @@ fn begin(text: &Text, at: usize) -> usize {
         && text.capital(first - 1)
         && text.gap(first) == Gap::Blank
         && adjective
-        && !text.is(first - 1, STOP | NOUN | TITLE)
+        && (!text.is(first - 1, STOP | NOUN | TITLE) || text.is(first - 1, STREET_BEGIN))
     {
         first -= 1;
     }

@@ -7,6 +7,8 @@ use crate::text::{Gap, Kind as Token, Text};
 use crate::words::*;
 
 const LABEL_BEFORE: usize = 8;
+/// A label that counts although another one stands nearer: "identity card number".
+const LABEL_RIGHT_BEFORE: usize = 4;
 
 /// A word of letters and digits stuck together, in capitals: its bytes, where it ends, its last token.
 fn mixed<'a>(text: &Text<'a>, at: usize, longest: usize) -> Option<(&'a str, usize)> {
@@ -47,7 +49,8 @@ pub(crate) fn find(text: &Text, found: &mut Vec<Found>) {
             continue;
         }
         let Some((word, last)) = mixed(text, at, 12) else { continue };
-        let label = text.label(at, LABEL_BEFORE, LABELS);
+        let near = text.label(at, LABEL_RIGHT_BEFORE, LABEL_PASSPORT | LABEL_IDENTITY);
+        let label = if near != 0 { near } else { text.label(at, LABEL_BEFORE, LABELS) };
         if label & (LABEL_PASSPORT | LABEL_IDENTITY) == 0 || !(7..=11).contains(&word.len()) {
             continue;
         }

@@ -5,6 +5,9 @@ use super::{Found, Kind};
 use crate::text::{Gap, Text};
 use crate::words::*;
 
+pub(crate) const KINDS: [Kind; 7] =
+    [Kind::Nationality, Kind::Religion, Kind::Party, Kind::Gender, Kind::Orientation, Kind::Union, Kind::Ethnicity];
+
 pub(crate) fn find(text: &Text, found: &mut Vec<Found>) {
     for at in 0..text.len() {
         let Some(token) = text.token(at).copied() else { break };

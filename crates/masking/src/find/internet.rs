@@ -90,7 +90,7 @@ fn url(text: &Text, start: usize) -> Option<usize> {
     let schemes = ["https://", "http://", "ftp://", "sftp://", "ldap://", "mailto:", "ssh://", "file://"];
     let (name, bare) = match schemes.iter().find(|it| window.starts_with(**it)) {
         Some(scheme) => (start + scheme.len(), false),
-        None if window.starts_with("www.") => (start, false),
+        None if window.starts_with("www.") => (domain(text, start).map(|_| start)?, false),
         None => (start, true),
     };
     let host = match bare {

@@ -10,10 +10,12 @@ use crate::checksum;
 use crate::text::{Gap, Kind as Token, Text};
 use crate::words::*;
 
+/// A label that counts although another one stands nearer.
+const LABEL_RIGHT_BEFORE: usize = 3;
 /// How many tokens before a number its label may stand: "Meine Steuer-ID (falls Sie sie noch brauchen) ist …".
 const LABEL_BEFORE: usize = 12;
 /// And after: "… ist meine Steuer-ID".
-const LABEL_AFTER: usize = 5;
+const LABEL_AFTER: usize = 6;
 
 /// Length of an IBAN by country, of the SWIFT registry.
 const IBAN_LENGTHS: &[(usize, &str)] = &[
@@ -73,9 +75,17 @@ pub(crate) fn find(text: &Text, found: &mut Vec<Found>) {
     }
 }
 
-/// Whether a label says so: the nearest before, or one shortly after.
+/// Whether a label says so: the nearest before, one right before ("Insurance card: …"), or one shortly after.
 fn labelled(text: &Text, first: usize, last: usize, flags: Flags) -> bool {
-    text.label(first, LABEL_BEFORE, LABELS) & flags != 0 || text.after(last, LABEL_AFTER, flags)
+    text.label(first, LABEL_BEFORE, LABELS) & flags != 0
+        || text.before(first, LABEL_RIGHT_BEFORE, flags)
+        || text.after(last, LABEL_AFTER, flags)
+}
+
+/// Whether this group is one of a longer row: another one stands before it.
+fn in_row(text: &Text, at: usize) -> bool {
+    let before = at.checked_sub(1).and_then(|before| text.token(before));
+    text.gap(at) == Gap::Blank && before.is_some_and(|it| it.kind == Token::Digits)
 }
 
 /// Letters and digits from here, blanks and hyphens between them left out; and where so many of them end.
@@ -142,6 +152,7 @@ fn tax(text: &Text, at: usize) -> Option<(usize, Kind)> {
     };
     // As it is printed on letters of the tax office: no word needed.
     if run.begins(&[2, 3, 3, 3], &[' '])
+        && !in_row(text, at)
         && let Some((end, _)) = one(4)
         && text.label(at, 4, LABEL_OTHER) == 0
     {
@@ -149,7 +160,7 @@ fn tax(text: &Text, at: usize) -> Option<(usize, Kind)> {
     }
     // Any other grouping of eleven digits, and the Steuernummer of an office ("181/815/08155"), which has a check digit that
     // differs by Land: only where a word says so.
-    if !(text.label(at, LABEL_BEFORE, LABELS) & LABEL_TAX != 0 || text.after(at + 6, LABEL_AFTER, LABEL_TAX)) {
+    if !(text.label(at, LABEL_BEFORE, LABELS) & LABEL_TAX != 0 || text.after(at, LABEL_AFTER + 2, LABEL_TAX)) {
         return None;
     }
     for groups in 1..=run.groups.len() {
@@ -182,6 +193,8 @@ fn card(text: &Text, at: usize) -> Option<(usize, Kind)> {
         if run.begins(lengths, &[' ', '-'])
             && last.is_some_and(|last| free_after(text, last))
             && is_card(run.take(lengths.len()).0)
+            && !in_row(text, at)
+            && run.groups.get(lengths.len()).is_none_or(|next| next.len != 4)
             && text.label(at, LABEL_BEFORE, LABELS) & LABEL_OTHER == 0
         {
             return Some((run.take(lengths.len()).1, Kind::Card));
@@ -221,7 +234,7 @@ fn ssn(text: &Text, at: usize) -> Option<(usize, Kind)> {
     }
     let given = !matches!(&digits[..3], "000" | "666") && !digits.starts_with('9') && &digits[3..5] != "00";
     let label = text.label(at, LABEL_BEFORE, LABELS);
-    let printed = grouped && run.groups[1].separator == '-' && label & !LABEL_SSN == 0;
+    let printed = grouped && run.groups[1].separator == '-' && label & (LABEL_OTHER | LABEL_PHONE) == 0;
     let plausible = given && &digits[5..] != "0000";
     (plausible && (printed || labelled(text, at, last, LABEL_SSN))).then_some((end, Kind::Ssn))
 }

@@ -65,6 +65,7 @@ fn company(text: &Text, at: usize) -> Option<(usize, usize)> {
             }
             at + 2 + usize::from(text.is_mark(at + 3, '.'))
         }
+        _ if form.chars().all(char::is_lowercase) && form != "plc" => return None,
         "Inc" | "Ltd" | "Corp" | "Co" => at + usize::from(text.is_mark(at + 1, '.') && text.gap(at + 1) == Gap::None),
         _ => at,
     };
@@ -105,7 +106,10 @@ fn company(text: &Text, at: usize) -> Option<(usize, usize)> {
             last += 2;
         }
     }
-    (first < at).then_some((first, last))
+    // "GmbH & Co. KG" alone is a form, "Version SE" is none.
+    let named = (first..at).any(|at| text.capital(at) && !text.is(at, ORG_FORM));
+    let word = first + 1 == at && form.len() == 2 && text.is(first, NOUN | LABEL_OTHER);
+    (named && !word).then_some((first, last))
 }
 
 /// "Technische Universität München", "Universität zu Köln", "University of Leeds", "Stanford University": the word and what names it.
@@ -140,6 +144,7 @@ fn university(text: &Text, at: usize) -> Option<(usize, usize)> {
         // "Universität der Stadt" is none; "in" needs a town that is known.
         let right = text.capital(name)
             && blank(name)
+            && !text.is(name, NOUN)
             && (matches!(next, "of" | "zu" | "für" | "for" | "des" | "der") || text.is(name, CITY));
         if right && !(next == "in" && first == at) {
             last = name;

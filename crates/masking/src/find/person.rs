@@ -72,6 +72,10 @@ fn name(text: &Text, at: usize) -> Option<(usize, usize)> {
     if token.flags & TITLE != 0 && token.case != Case::Lower {
         return titled(text, at);
     }
+    // "herr schulze", as people write in chats.
+    if token.flags & TITLE != 0 && text.gap(at + 1) == Gap::Blank && text.is(at + 1, SMALL_NAME) {
+        return Some((at + 1, at + 1));
+    }
     if token.flags & (LABEL_NAME | SAYS_NAME | CLOSING) != 0
         && let Some(name) = announced(text, at, token.flags)
     {
@@ -80,12 +84,37 @@ fn name(text: &Text, at: usize) -> Option<(usize, usize)> {
     if token.case == Case::Lower {
         return None;
     }
-    given_first(text, at).or_else(|| surname_first(text, at)).or_else(|| initials(text, at))
+    given_first(text, at)
+        .or_else(|| surname_first(text, at))
+        .or_else(|| initials(text, at))
+        .or_else(|| surname_alone(text, at))
+}
+
+/// A surname that is no other word, with an unknown capital before it: "Xaverine Oblomowski", "Schmidt hat angerufen".
+fn surname_alone(text: &Text, at: usize) -> Option<(usize, usize)> {
+    let sure = |at: usize| {
+        let part = |mark: usize, other: usize| {
+            text.is_mark(mark, '-') && text.gap(mark) == Gap::None && text.gap(other) == Gap::None
+        };
+        let stuck = part(at + 1, at + 2) || at > 1 && part(at - 1, at);
+        may_be(text, at)
+            && text.is(at, SURNAME)
+            && !text.is(at, UNSURE | CITY | REGION | ORG | NOUN | STREET_ALONE)
+            && !stuck
+    };
+    if sure(at) {
+        return Some((at, at));
+    }
+    let plain = may_be(text, at) && !known_word(text, at) && !text.is(at, CITY | REGION | TITLE | UNSURE);
+    (plain && text.gap(at + 1) == Gap::Blank && sure(at + 1)).then_some((at, at + 1))
 }
 
 /// Whether a word may be part of a name at all.
 fn may_be(text: &Text, at: usize) -> bool {
-    text.capital(at) && !text.is(at, STOP | MONTH) && text.token(at).is_some_and(|it| it.end - it.start > 1)
+    let long = text.token(at).is_some_and(|it| it.end - it.start > 1);
+    // "O'Sullivan".
+    let irish = || matches!(text.str(at + 1), "'" | "’") && text.gap(at + 1) == Gap::None && text.capital(at + 2);
+    text.capital(at) && !text.is(at, STOP | MONTH) && (long || irish())
 }
 
 /// The last token of a word with what hyphens and apostrophes join to it: "Müller-Lüdenscheidt", "O'Brien".
@@ -129,7 +158,7 @@ fn extend(text: &Text, first: usize, words: usize, accept: impl Fn(usize) -> boo
         // "Herr Peter Krause von der Krause GmbH": after a surname comes where he is from.
         let surname = last > first && text.is(last, SURNAME);
         let mut particles = 0;
-        while !surname && particles < 3 && text.is(next, PARTICLE) && text.gap(next) == Gap::Blank {
+        while !surname && particles < 3 && particle(text, next, particles == 0) && text.gap(next + 1) == Gap::Blank {
             next += 1;
             particles += 1;
         }
@@ -141,6 +170,12 @@ fn extend(text: &Text, first: usize, words: usize, accept: impl Fn(usize) -> boo
         }
     }
     last
+}
+
+/// A particle of a noble or Dutch name. "der" begins none: "Karl der Käfer", "Herr der Lage".
+fn particle(text: &Text, at: usize, first: bool) -> bool {
+    let article = first && matches!(text.str(at), "der" | "den" | "dem" | "zum" | "zur");
+    text.is(at, PARTICLE) && text.gap(at) == Gap::Blank && !article
 }
 
 /// After "Herr", "Frau Dr.", "Mr.": titles and roles are stepped over, the name is what follows.
@@ -175,7 +210,7 @@ fn titled(text: &Text, at: usize) -> Option<(usize, usize)> {
         }
     }
     let mut first = next;
-    while next < first + 3 && text.is(next, PARTICLE) && text.gap(next) == Gap::Blank {
+    while next < first + 3 && particle(text, next, next == first) {
         next += 1;
     }
     // "Herr E. Weber".
@@ -219,6 +254,10 @@ fn given_first(text: &Text, at: usize) -> Option<(usize, usize)> {
     }
     let upper = text.token(at)?.case == Case::Upper;
     let first_last = joined(text, at);
+    // "Otto-Motor", "Paul-Ehrlich-Institut": named after somebody, nobody.
+    if (at + 2..=first_last).step_by(2).any(|at| !text.is(at, GIVEN | SURNAME)) {
+        return None;
+    }
     let unsure = text.is(at, UNSURE) && first_last == at;
     let last = extend(text, first_last, NAME_WORDS_MAX - 1, |next| {
         let sure = text.is(next, SURNAME | GIVEN) && !(text.is(next, UNSURE) && text.is(next, NOUN) && unsure);
@@ -292,7 +331,8 @@ fn announced(text: &Text, at: usize, flags: Flags) -> Option<(usize, usize)> {
     } else if flags & LABEL_NAME != 0 {
         // "Name des Kunden: …", "Ansprechpartnerin ist …".
         let stop = (next..next + 4).take_while(|at| !line(*at)).find(|at| text.is_mark(*at, ':') || text.is(*at, IS));
-        next = stop? + 1;
+        let Some(stop) = stop else { return apposition(text, at + 1) };
+        next = stop + 1;
         if line(next) {
             return None;
         }
@@ -307,8 +347,24 @@ fn announced(text: &Text, at: usize, flags: Flags) -> Option<(usize, usize)> {
     {
         return None;
     }
+    if let Some(name) = surname_first(text, next) {
+        return Some(name);
+    }
     let first_last = joined(text, next);
     let last = extend(text, first_last, 3, |at| !known_word(text, at) || text.is(at, SURNAME | GIVEN));
     let one = last == first_last;
     (!one || first_last > next || text.is(next, GIVEN | SURNAME)).then_some((next, last))
+}
+
+/// "Patientin Öznur Karabulut": two capitals right behind, of which nothing else is known.
+fn apposition(text: &Text, at: usize) -> Option<(usize, usize)> {
+    let plain = |at: usize| {
+        may_be(text, at)
+            && text.gap(at) == Gap::Blank
+            && text.str(at).chars().count() >= 3
+            && !known_word(text, at)
+            && !text.is(at, CITY | TITLE)
+    };
+    let second = joined(text, at) + 1;
+    (plain(at) && plain(second)).then(|| (at, joined(text, second)))
 }

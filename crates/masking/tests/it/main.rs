@@ -1,7 +1,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod chance;
 mod exact;
 mod linear;
+mod measured;
 mod tags;
 
 use masking::{Entity, Masker, Method, Replacement, Rule};
