@@ -241,7 +241,9 @@ fn names_itself(text: &Text, at: usize) -> bool {
 
 /// A word of which something else is known than that it may be a name.
 fn known_word(text: &Text, at: usize) -> bool {
-    text.is(at, NOUN | STOP | ROLE | MONTH | ORG | ORG_FORM | REGION | LABELS | LABEL_NAME | STREET | UNIVERSITY_WORD)
+    // Half of all surnames end like a street ("Patberg", "Steinkamp"); a street has a number.
+    let street = text.is(at, STREET) && text.token(at + 1).is_some_and(|next| next.kind == Token::Digits);
+    street || text.is(at, NOUN | STOP | ROLE | MONTH | ORG | ORG_FORM | REGION | LABELS | LABEL_NAME | UNIVERSITY_WORD)
 }
 
 /// "Anna Weber", "Anna-Lena von der Heide"; "Anna" alone, if it is no other word.

@@ -39,6 +39,10 @@ const SETS: &[(&str, &str, &[&str])] = sets! {
     "credential" "user name, password" "profile-username-password";
     "sap-id" "SAP ids" "profile-sapids-internal" "profile-sapids-public";
     "groups" "nationality, religion, party, …" "profile-sensitive-data";
+    "drawn-person" "drawn: names" "profile-person";
+    "drawn-address" "drawn: addresses" "profile-address";
+    "drawn-org" "drawn: companies" "profile-org";
+    "drawn-plate" "drawn: licence plates" "hoheit-licence-plate";
     "letters" "**letters, everything on**";
 };
 
