@@ -41,9 +41,8 @@ fn places(text: &Text, found: &mut Vec<Found>) {
         let Some(token) = text.token(at).copied() else { break };
         let unsure =
             token.flags & CITY_UNSURE != 0 && at > 0 && text.is(at - 1, PLACE_BEFORE) && text.gap(at) <= Gap::Blank;
-        if text.capital(at) && token.flags & (CITY | REGION) != 0 && token.flags & CITY_UNSURE == 0
-            || unsure && text.capital(at)
-        {
+        let known = token.flags & (CITY | REGION) != 0 && token.flags & CITY_UNSURE == 0;
+        if text.capital(at) && (known || unsure || lived_in(text, at)) {
             found.push(Found { start: token.start, end: token.end, kind: Kind::Location });
         }
     }
@@ -52,6 +51,14 @@ fn places(text: &Text, found: &mut Vec<Found>) {
             found.push(Found { start: token.start, end: phrase.end, kind: Kind::Location });
         }
     }
+}
+
+/// "lives in Tulsa", "geboren in Leer": a capital behind "in", whatever it is called.
+fn lived_in(text: &Text, at: usize) -> bool {
+    let place = at > 1 && matches!(text.str(at - 1), "in" | "aus" | "near" | "from") && text.gap(at) == Gap::Blank;
+    place
+        && text.label(at - 1, 5, LABEL_ADDRESS | LABEL_BIRTH | PLACE_BEFORE) & (LABEL_ADDRESS | LABEL_BIRTH) != 0
+        && !text.is(at, STOP | NOUN | MONTH | STREET | STREET_ALONE)
 }
 
 /// The last token of a house number that begins here: "12", "12a", "12 a", "12-14", "12/3".
@@ -262,6 +269,10 @@ fn street_by_begin(text: &Text, at: usize) -> Option<(usize, usize)> {
     let mut next = at + 1;
     next += usize::from(matches!(text.str(next), "der" | "den" | "dem" | "die" | "das"));
     let words = (next..next + 4).take_while(|at| text.capital(*at) && text.gap(*at) <= Gap::Blank).count();
+    // "an die Schützenstraße 40": the street begins behind the preposition.
+    if !text.capital(at) && (next..next + words).any(|at| text.is(at, STREET)) {
+        return None;
+    }
     let house = house(text, next + words).filter(|_| words > 0)?;
     let last = with_town(text, house);
     let said = text.before(at, 8, LABEL_ADDRESS) && !text.is(next, MONTH | STOP);

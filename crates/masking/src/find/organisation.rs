@@ -90,6 +90,8 @@ fn company(text: &Text, at: usize) -> Option<(usize, usize)> {
             && text.capital(before - 1)
             && text.gap(before) <= Gap::Blank
             && !text.is(before - 1, STOP)
+            // "Rechnung der Müller GmbH", but "Stiftung & Co.".
+            && (token.kind != Token::Word || !text.is(before - 1, NOUN | LABEL_OTHER | LABEL_NAME))
         {
             first = before - 1;
         } else {

@@ -325,10 +325,11 @@ fn announced(text: &Text, at: usize, flags: Flags) -> Option<(usize, usize)> {
     let mut next = at + 1;
     let line = |at: usize| text.gap(at) == Gap::Line || text.gap(at) == Gap::Paragraph;
     if flags & CLOSING != 0 {
-        // The end of a letter: the name stands on the next line.
-        next += usize::from(text.is_mark(next, ','));
+        // The end of a letter: the name stands on the next line, or behind a comma.
+        let comma = text.is_mark(next, ',');
+        next += usize::from(comma);
         if !line(next) {
-            return None;
+            return if comma { apposition(text, next) } else { None };
         }
     } else if flags & LABEL_NAME != 0 {
         // "Name des Kunden: …", "Ansprechpartnerin ist …".

@@ -83,11 +83,12 @@ fn count(texts: &str, entities: &[&str]) -> Count {
         count.values += values.len();
         count.without += usize::from(values.is_empty());
         count.found += found.len();
-        let before = (count.recalled, count.right);
+        let right = count.right;
         count.recalled += values.iter().filter(|it| found.iter().any(|f| f.start <= it.0 && it.1 <= f.end)).count();
         count.exact += values.iter().filter(|it| found.contains(&(it.0..it.1))).count();
         count.right += found.iter().filter(|f| values.iter().any(|it| f.start < it.1 && it.0 < f.end)).count();
-        if count.recalled - before.0 < values.len() || count.right - before.1 < found.len() {
+        let all = values.iter().all(|it| found.contains(&(it.0..it.1)));
+        if !all || count.right - right < found.len() {
             let shown: Vec<_> = found.iter().map(|it| &text[it.clone()]).collect();
             count.wrong.push(format!("{line}  found {shown:?}"));
         }

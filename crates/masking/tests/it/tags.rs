@@ -11,6 +11,11 @@ fn anonymized_for_good() {
     let masked = masker.mask(LETTER).unwrap();
     assert_eq!(masked, "Sehr geehrte Frau MASKED_PERSON,\nIhre MASKED_PERSON schreibt an MASKED_EMAIL.");
     assert_eq!(masker.unmask(&masked), masked);
+    // Invented for good.
+    let mut masker = Masker::new(Method::Anonymize, vec![fabricated("profile-email")], &[], 1).unwrap();
+    let masked = masker.mask(LETTER).unwrap();
+    assert!(masked.contains("@example.org") && !masked.contains("erika@"), "{masked}");
+    assert_eq!(masker.unmask(&masked), masked);
 }
 
 #[test]
@@ -56,6 +61,13 @@ fn an_invented_value_that_somebody_wrote_brings_nobodys_data() {
     let mut masker = Masker::new(Method::Pseudonymize, rules, &[], 3).unwrap();
     let masked = masker.mask("Frau Erika Mustermann").unwrap();
     let invented = masked.strip_prefix("Frau ").unwrap().to_owned();
+    // Had it stood in a text before, another one would have been invented.
+    let mut other = Masker::new(Method::Pseudonymize, vec![fabricated("profile-person")], &[], 3).unwrap();
+    let word = invented.split(' ').next_back().unwrap();
+    let before = other.mask(&format!("{word}, {invented}.")).unwrap();
+    let after = other.mask("Frau Erika Mustermann").unwrap();
+    assert!(!after.contains(word), "{after}");
+    assert_eq!(other.unmask(&before), format!("{word}, {invented}."));
     let echo = masker.mask(&format!("Wer ist {invented}?")).unwrap();
     assert!(!echo.contains(&invented), "{echo}");
     assert_eq!(masker.unmask(&echo), format!("Wer ist {invented}?"));
