@@ -91,10 +91,8 @@ fn hostile_texts_of_a_megabyte() {
             long / (LONG as u64 / 32)
         );
     }
-    for unit in ["Anna Weber, a@1-"] {
-        let long = steps(unit, LONG, everything());
-        assert!(long <= STEPS_PER_BYTE_MAX * LONG as u64, "{unit:?}: {} steps per byte", long / LONG as u64);
-    }
+    let long = steps("Anna Weber, a@1-", LONG, everything());
+    assert!(long <= STEPS_PER_BYTE_MAX * LONG as u64, "{} steps per byte", long / LONG as u64);
 }
 
 #[test]
