@@ -1,3 +1,5 @@
+//! Masking as a dialect uses it: tags, exactness, chance, cost, and what each recogniser finds and misses.
+
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod chance;
