@@ -51,7 +51,7 @@ fn text(xml: &[u8], all: &mut Gathered, pages: &mut Vec<u32>) -> Result<(), Find
                     "tr" => cells = 0,
                     "tc" => {
                         if cells > 0 {
-                            all.push(" | ")?;
+                            all.push(if all.ends_with_space() { "| " } else { " | " })?;
                         }
                         cells += 1;
                         in_cell += 1;
