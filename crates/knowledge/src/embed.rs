@@ -7,7 +7,8 @@ use types::Code;
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Texts to vectors, one each, in their order. None where there is no embedding endpoint: then retrieval is by words alone.
+/// Texts to vectors, one each, in their order. None where there is no embedding endpoint: then retrieval is by words alone. (A
+/// closure whose return type is written out says `BoxFuture<'_, …>`: with `'static` it would have to live forever itself.)
 pub type Embed<'a> = &'a (dyn Fn(Vec<String>) -> BoxFuture<'a, Result<Vec<Vec<f32>>, EmbedError>> + Send + Sync);
 
 /// Why there are no vectors, as the pipeline says it.

@@ -2,7 +2,7 @@
 
 use super::kind::{self, Kind};
 use super::{Document, Finding, Said, bounds, docx, html, pdf, plain, table};
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::process::ExitCode;
 
 /// What the child says when it could not even begin: the parent's to tell of, not the document's.
@@ -15,15 +15,16 @@ pub fn child(text_bytes_max: usize) -> ExitCode {
     }
     let mut bytes = Vec::new();
     // As long as the parent sends; it has counted.
-    if std::io::stdin().lock().read_to_end(&mut bytes).is_err() {
-        return ExitCode::FAILURE;
-    }
-    let read = std::panic::catch_unwind(|| document(&bytes, text_bytes_max));
-    let said = match read {
-        Ok(Ok(document)) => Said::Document(document),
-        Ok(Err(finding)) => Said::Finding(finding),
-        Err(_) => Said::Finding(Finding::Crashed),
+    let said = match std::io::stdin().lock().read_to_end(&mut bytes) {
+        Ok(_) => match std::panic::catch_unwind(|| document(&bytes, text_bytes_max)) {
+            Ok(Ok(document)) => Said::Document(document),
+            Ok(Err(finding)) => Said::Finding(finding),
+            Err(_) => Said::Finding(Finding::Crashed),
+        },
+        Err(error) if error.kind() == ErrorKind::OutOfMemory => Said::Finding(Finding::TooMuchMemory),
+        Err(_) => return ExitCode::FAILURE,
     };
+    drop(bytes);
     let mut out = std::io::stdout().lock();
     let written = serde_json::to_writer(&mut out, &said).map_err(std::io::Error::from).and_then(|()| out.flush());
     if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

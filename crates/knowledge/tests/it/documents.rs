@@ -29,8 +29,7 @@ pub fn lines(texts: &[&str]) -> Vec<Operation> {
 
 /// A text whose every word is placed by itself, as some programs write it: no space is ever drawn.
 pub fn placed(words: &[&str]) -> Vec<Operation> {
-    let mut all =
-        vec![Operation::new("BT", vec![]), Operation::new("Tf", vec!["F1".into(), 10.into()])];
+    let mut all = vec![Operation::new("BT", vec![]), Operation::new("Tf", vec!["F1".into(), 10.into()])];
     let mut x = 50.0;
     for word in words {
         let place: Vec<Object> = vec![1.into(), 0.into(), 0.into(), 1.into(), x.into(), 500.into()];

@@ -5,5 +5,7 @@
 mod bed;
 mod documents;
 mod life;
+mod quality;
 mod reading;
 mod sealed;
+mod standin;

@@ -53,7 +53,12 @@ impl Reads {
 #[tokio::test]
 async fn pdf_pages_lines_words_and_parted_words() {
     let reads = Reads::new().await;
-    let first = lines(&["Die Größe der Presse ist dem Wartungs-", "intervall und der Ein-", "und Ausgangsleistung zu entnehmen.", ""]);
+    let first = lines(&[
+        "Die Größe der Presse ist dem Wartungs-",
+        "intervall und der Ein-",
+        "und Ausgangsleistung zu entnehmen.",
+        "",
+    ]);
     let second = placed(&["Wörter", "werden", "einzeln", "gesetzt."]);
     let pdf = documents::bytes(documents::pdf_of(vec![first, vec![], second], Some("Pressen & Öle")));
     let passages = reads.passages("whatever.txt", &pdf).await;
@@ -104,7 +109,12 @@ async fn bad_files_are_told_what_to_do() {
     let swollen = docx(&format!("<w:p><w:r><w:t>{}</w:t></w:r></w:p>", "a".repeat(9 << 20)));
     let nested = docx(&"<w:sdt>".repeat(100_000));
     let inner = zip(&[("a.txt", b"x")]);
-    let ole_locked = [b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".as_slice(), &[0; 600], b"E\0n\0c\0r\0y\0p\0t\0e\0d\0P\0a\0c\0k\0a\0g\0e\0"].concat();
+    let ole_locked = [
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".as_slice(),
+        &[0; 600],
+        b"E\0n\0c\0r\0y\0p\0t\0e\0d\0P\0a\0c\0k\0a\0g\0e\0",
+    ]
+    .concat();
     let garbage: Vec<u8> = (0..4_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     let entity = docx("<w:p><w:r><w:t>&lol;</w:t></w:r></w:p>");
     let cases: &[(&str, &[u8], &str)] = &[
