@@ -99,13 +99,38 @@ pub fn pdf_locked(user_password: &str) -> Vec<u8> {
     bytes(pdf)
 }
 
+/// Spaces without end, packed to a thousandth: one letter, and again and again "the same 258 times" (RFC 1951, fixed codes).
+fn deflated_spaces(bytes: usize) -> Vec<u8> {
+    let (mut packed, mut held, mut bits) = (vec![0x78, 0x01], 0_u32, 0);
+    let mut put = |code: u32, length: u32| {
+        // Codes are written from their first bit on.
+        for at in (0..length).rev() {
+            held |= (code >> at & 1) << bits;
+            bits += 1;
+            if bits == 8 {
+                packed.push(held as u8);
+                (held, bits) = (0, 0);
+            }
+        }
+    };
+    // The last block, of fixed codes: bits 1, 1, 0. Then a space, and matches of length 258 at distance 1.
+    put(0b110, 3);
+    put(0x30 + u32::from(b' '), 8);
+    for _ in 0..bytes / 258 {
+        put(0b1100_0101, 8);
+        put(0, 5);
+    }
+    put(0, 7);
+    put(0, 7);
+    packed
+}
+
 /// A page whose instructions unpack to more than any page has.
 pub fn pdf_bomb() -> Vec<u8> {
     let mut pdf = pdf_of(vec![vec![]], None);
     let page = pdf.page_iter().next().unwrap();
     let content = pdf.get_page_contents(page)[0];
-    let mut stream = Stream::new(Dictionary::new(), vec![b' '; 65 << 20]);
-    stream.compress().unwrap();
+    let stream = Stream::new(dictionary! { "Filter" => "FlateDecode" }, deflated_spaces(65 << 20));
     pdf.objects.insert(content, Object::Stream(stream));
     bytes(pdf)
 }
