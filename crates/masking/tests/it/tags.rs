@@ -114,7 +114,9 @@ fn a_genitive_is_put_back() {
     let mut masker = Masker::new(Method::Pseudonymize, vec![fabricated("profile-person")], &[], 3).unwrap();
     let invented = masker.mask("Erika Mustermann").unwrap();
     assert_eq!(masker.unmask(&format!("{invented}s Brief")), "Erika Mustermanns Brief");
+    // A word that only contains it is another word.
     assert_eq!(masker.unmask(&format!("{invented}sch")), format!("{invented}sch"));
+    assert_eq!(masker.unmask(&format!("un{invented}")), format!("un{invented}"));
 }
 
 #[test]
