@@ -99,13 +99,13 @@ fn hostile_texts_of_a_megabyte() {
 fn hostile_patterns() {
     // Each match has to look far ahead for a longer one that never comes.
     let rule = |pattern: &str| vec![constant(Entity::Custom(Pattern::new(pattern).unwrap()), "X")];
-    let text = format!("{}{}\n", "ab ".repeat(3_000), "d".repeat(200_000));
+    let text = format!("{}{}\n", "ab ".repeat(500), "d".repeat(200_000));
     for pattern in ["a(?:.*c)?", "(?:a|b)+?(?:[^c]*c)?"] {
         let mut masker = Masker::new(Method::Pseudonymize, rule(pattern), &[], 0).unwrap();
         let masked = masker.mask(&text).unwrap();
         assert_eq!(masker.unmask(&masked), text);
-        // 3,000 or 6,000 windows of 8 KiB, not of 200.
-        assert!(masker.steps() < 60 << 20, "{pattern}: {} steps", masker.steps());
+        // 500 or 1,000 windows of 8 KiB, not of 200.
+        assert!(masker.steps() < 10 << 20, "{pattern}: {} steps", masker.steps());
     }
     // A match that is longer than a window is found in parts, or not at all; what comes back is the same.
     let long = "x".repeat(3 * masking::PATTERN_MATCH_MAX);
