@@ -202,9 +202,14 @@ impl Desk for AgentDesk {
     async fn validation(&self, run: &Run) -> Result<(), Refusal> {
         self.standing(run.machine, &run.certificate).await?;
         let seen = run.validation.ended_at.unwrap_or(run.validation.begun_at);
-        let observation = Observation::Validation(run.validation.clone());
-        self.0.store.observe(&[(run.machine, seen, observation)]).await.map_err(away)?;
-        self.0.bell.ring();
+        match self.0.store.validation(run.machine, seen, &run.validation).await.map_err(away)? {
+            true => self.0.bell.ring(),
+            // Taken, or its agent would send it for ever.
+            false => {
+                let (entry, attempt) = (run.validation.entry, run.validation.attempt);
+                tracing::info!(machine = %run.machine, entry, attempt, "a validation run that nobody waits for was dropped");
+            }
+        }
         Ok(())
     }
 

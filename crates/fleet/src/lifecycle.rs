@@ -32,7 +32,7 @@ pub use person::{Refusal, release, send_to_repair};
 use crate::action::{Action, Step};
 use crate::diagnosis;
 use crate::drains::Permits;
-use crate::machine::{FAULTS_KEPT_MAX, FaultMark, Finding, Health, Lifecycle, Machine, Scheduling, Spec};
+use crate::machine::{FAULTS_KEPT_MAX, FaultMark, Finding, Health, Lifecycle, Machine, Passed, Scheduling, Spec};
 use crate::observed::Observed;
 use crate::quarantine::QuarantineRule;
 use crate::xid::XidTable;
@@ -165,6 +165,10 @@ pub fn step(spec: &Spec, machine: &Machine, observed: &Observed, rules: &Rules, 
     let mut actions = apply(&mut next, decided, now);
     if (machine.lifecycle, next.lifecycle) == (Lifecycle::Validated, Lifecycle::Accepted) {
         next.certificate = observed.certified.as_ref().map(|seen| seen.certificate);
+    }
+    if (machine.lifecycle, next.lifecycle) == (Lifecycle::Provisioned, Lifecycle::Validated) {
+        next.passed =
+            Some(Passed { suite: spec.suite.clone(), entry: machine.entry, attempt: machine.attempt });
     }
     judge(&mut next, spec, observed, rules, now);
     if next.lifecycle == machine.lifecycle {

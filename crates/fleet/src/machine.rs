@@ -145,6 +145,9 @@ pub struct Machine {
     /// The last time that a person let it go on in this stay; a new stay begins without.
     #[serde(default)]
     pub released: Option<Release>,
+    /// The run that it passed when it became valid: its certificate speaks of that one and of no other.
+    #[serde(default)]
+    pub passed: Option<Passed>,
 }
 
 impl Machine {
@@ -165,6 +168,7 @@ impl Machine {
             faults: Vec::new(),
             measures: Vec::new(),
             released: None,
+            passed: None,
         }
     }
 }
@@ -200,6 +204,15 @@ pub struct Measure {
     pub action: crate::xid::XidAction,
     /// Asked for and not yet seen done.
     pub open: bool,
+}
+
+/// The name of a validation run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passed {
+    pub suite: String,
+    /// The machine's, in `provisioned`.
+    pub entry: u64,
+    pub attempt: u32,
 }
 
 /// A person let a held machine go on.

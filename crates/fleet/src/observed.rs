@@ -141,6 +141,13 @@ pub struct Validation {
     pub tests: Vec<TestResult>,
 }
 
+impl Validation {
+    /// Whether it is the run of this name.
+    pub fn is(&self, passed: &crate::machine::Passed) -> bool {
+        (self.suite.as_str(), self.entry, self.attempt) == (passed.suite.as_str(), passed.entry, passed.attempt)
+    }
+}
+
 /// One test, with what was wanted and what came.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TestResult {

@@ -12,7 +12,7 @@ use super::hands::{Wanted, Wants};
 use fleet::action::Action;
 use fleet::drains::{self, DrainLimits, Permits};
 use fleet::lifecycle::{self, Rules};
-use fleet::machine::{Lifecycle, Machine, Scheduling, Spec};
+use fleet::machine::{Finding, Lifecycle, Machine, Scheduling, Spec};
 use fleet::order::{self, Cable, OrderKind, RobotFit};
 use ledger::key::SigningKey;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +32,9 @@ const LOOK_AGAIN: i64 = 120_000;
 const ASK_AGAIN: i64 = 30_000;
 /// A certificate waits for a checkpoint, and the sealer tells nobody.
 const SEALED_SOON: i64 = 250;
+
+/// Holds a machine whose certificate a verifier would refuse.
+const CERTIFICATE_IMPOSSIBLE: &str = "certificate_impossible";
 
 /// What a reconciler works with.
 #[derive(Clone)]
@@ -75,8 +78,6 @@ pub enum PassError {
     Fenced { present: u64 },
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("certificate of {machine}: {error}")]
-    Certificate { machine: MachineId, error: ledger::acceptance::AcceptanceError },
     #[error("broken off by a test")]
     BrokenOff,
 }
@@ -259,7 +260,7 @@ impl Reconciler {
             order: None,
             cancel_orders: false,
             acceptance: None,
-            happened: happened(before, &machine, now),
+            happened: Vec::new(),
             machine,
             due,
         };
@@ -270,7 +271,10 @@ impl Reconciler {
                 Action::Certify => {
                     let certified = decided.due.observed.certified.as_ref();
                     if certified.is_none_or(|seen| seen.entry != decided.machine.entry) {
-                        decided.acceptance = self.certificate(&decided, now).await?;
+                        match self.certificate(&decided, now).await? {
+                            Ok(acceptance) => decided.acceptance = Some(acceptance),
+                            Err(why) => uncertified(&mut decided, &why, now),
+                        }
                     }
                 }
                 // Told as an event when the hold began; metrics and `fleet watch` show it as long as it lasts.
@@ -278,6 +282,7 @@ impl Reconciler {
                 other => decided.wants.push(other),
             }
         }
+        decided.happened = happened(&decided.due.row.machine, &decided.machine, now);
         Ok(decided)
     }
 
@@ -291,7 +296,12 @@ impl Reconciler {
         order::make(kind, self.id(OrderId::from_parts), &work, || self.id(TaskId::from_parts), now)
     }
 
-    async fn certificate(&self, decided: &Decided, now: UnixMillis) -> Result<Option<store::NewAcceptance>, PassError> {
+    /// The certificate, or why there is none: a machine whose certificate cannot be made stops nobody else's.
+    async fn certificate(
+        &self,
+        decided: &Decided,
+        now: UnixMillis,
+    ) -> Result<Result<store::NewAcceptance, Uncertified>, PassError> {
         let machine = decided.machine.id;
         let orders = self.parts.store.orders_of(machine).await?;
         let former = self.parts.store.acceptances_of(machine).await?.pop();
@@ -305,20 +315,55 @@ impl Reconciler {
             orders: &orders,
             former: former.as_ref(),
         };
-        let Some(claims) = certify::claims(&seen, self.id(AcceptanceId::from_parts), &opening, now) else {
-            return Ok(None);
+        let claims = match certify::claims(&seen, self.id(AcceptanceId::from_parts), &opening, now) {
+            Ok(claims) => claims,
+            Err(missing) => return Ok(Err(Uncertified::Missing(missing))),
         };
-        let signed = ledger::acceptance::signing_input(&self.parts.key.kid(), &claims);
-        let signing_input = signed.map_err(|error| PassError::Certificate { machine, error })?;
+        let signing_input = match ledger::acceptance::signing_input(&self.parts.key.kid(), &claims) {
+            Ok(signing_input) => signing_input,
+            Err(error) => return Ok(Err(Uncertified::Impossible(error))),
+        };
         let leaf = ledger::acceptance::leaf(&signing_input).0;
         let entry = decided.machine.entry;
-        Ok(Some(store::NewAcceptance { id: claims.jti, machine, entry, at: now, signing_input, leaf }))
+        Ok(Ok(store::NewAcceptance { id: claims.jti, machine, entry, at: now, signing_input, leaf }))
     }
 
     /// The robots that are there and what they are fit for.
     pub(super) fn robots(&self) -> Vec<RobotFit> {
         self.parts.robots.fit()
     }
+}
+
+/// Why a machine gets no certificate.
+#[derive(Debug, thiserror::Error)]
+enum Uncertified {
+    /// It may come.
+    #[error("its certificate waits: {0}")]
+    Missing(certify::Missing),
+    /// A person must look.
+    #[error("its certificate cannot be made: {0}")]
+    Impossible(ledger::acceptance::AcceptanceError),
+}
+
+/// Says so on the machine, which is looked at again like any other.
+fn uncertified(decided: &mut Decided, why: &Uncertified, now: UnixMillis) {
+    let machine = &mut decided.machine;
+    let again = match why {
+        Uncertified::Missing(_) => {
+            if machine.hold.is_none() {
+                machine.reason = why.to_string();
+            }
+            ASK_AGAIN
+        }
+        Uncertified::Impossible(_) => {
+            let before = decided.due.row.machine.hold.as_ref().filter(|hold| hold.code == CERTIFICATE_IMPOSSIBLE);
+            let at = before.map_or(now, |hold| hold.at);
+            machine.reason = why.to_string();
+            machine.hold = Some(Finding::new(CERTIFICATE_IMPOSSIBLE, "", why.to_string(), at));
+            LOOK_AGAIN
+        }
+    };
+    decided.wake_at = UnixMillis(now.0 + again);
 }
 
 /// Whether a step may go on at once.

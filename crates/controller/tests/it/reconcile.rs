@@ -1,8 +1,10 @@
 //! The reconcilers over a real store and a world that is pretended: what they do, and that they may crash anywhere.
 
 use crate::site::{START, Site};
+use agent::site::Desk;
+use controller::agents::AgentDesk;
 use controller::reconcile::orders::{NoRobots, apply};
-use controller::reconcile::{PassError, Reconciler, ReconcilerParts, Stage, Wants};
+use controller::reconcile::{Bell, PassError, Reconciler, ReconcilerParts, Stage, Wants};
 use controller::seal::{recover, seal_once};
 use fleet::action::Action;
 use fleet::lifecycle::Rules;
@@ -59,6 +61,10 @@ struct World {
     wants: Wants,
     powered: BTreeMap<MachineId, bool>,
     firmware: BTreeMap<MachineId, String>,
+    /// Firmware that a BMC lists beyond the one that is asked for.
+    more_firmware: BTreeMap<MachineId, usize>,
+    /// Suites print as much as they may.
+    chatty: bool,
     /// To be stored at the end of a round.
     seen: Vec<(MachineId, UnixMillis, Observation)>,
 }
@@ -71,7 +77,15 @@ impl World {
         let entry = entry(&site, "site.apply");
         site.store.site_apply(("", None), "sha256:00", UnixMillis(START), &change, &entry).await.unwrap();
         recover(&site.sealer()).await.unwrap();
-        World { site, wants: Wants::default(), powered: BTreeMap::new(), firmware: BTreeMap::new(), seen: Vec::new() }
+        World {
+            site,
+            wants: Wants::default(),
+            powered: BTreeMap::new(),
+            firmware: BTreeMap::new(),
+            more_firmware: BTreeMap::new(),
+            chatty: false,
+            seen: Vec::new(),
+        }
     }
 
     fn parts(&self) -> ReconcilerParts {
@@ -171,14 +185,14 @@ impl World {
             serial: format!("G{}-{n}", id.0),
             healthy: true,
         };
+        let more = self.more_firmware.get(&id).copied().unwrap_or(0);
+        let more = (0..more).map(|n| (format!("component-{n}"), "x".repeat(100)));
+        let bmc = self.firmware.get(&id).map_or("1", String::as_str).to_owned();
         let inventory = Inventory {
             serial: serial(id),
             power: if self.powered.get(&id) == Some(&true) { Power::On } else { Power::Off },
             parts: BTreeMap::from([("gpu1".to_owned(), gpu(1)), ("gpu2".to_owned(), gpu(2))]),
-            firmware: BTreeMap::from([(
-                "bmc".to_owned(),
-                self.firmware.get(&id).map_or("1", String::as_str).to_owned(),
-            )]),
+            firmware: more.chain([("bmc".to_owned(), bmc)]).collect(),
             ..Inventory::default()
         };
         let at = self.now();
@@ -206,7 +220,11 @@ impl World {
             millis: 1,
         };
         let (begun_at, ended_at) = (self.now(), Some(self.now()));
-        let run = Validation { suite: suite.to_owned(), entry, attempt, begun_at, ended_at, tests: vec![test] };
+        let tests = match self.chatty {
+            true => vec![TestResult { value: "9".repeat(agent::wire::TEXT_MAX), ..test }; agent::wire::TESTS_MAX],
+            false => vec![test],
+        };
+        let run = Validation { suite: suite.to_owned(), entry, attempt, begun_at, ended_at, tests };
         self.see(id, Observation::Validation(run));
     }
 
@@ -377,4 +395,94 @@ async fn a_switch_that_many_report_drains_no_more_than_the_limit() {
     let pages = world.site.store.fleet_events(0, 100_000).await.unwrap();
     let pages: Vec<_> = pages.iter().filter(|event| event.kind == "page").collect();
     assert_eq!(pages.len(), 1, "{pages:?}");
+}
+
+/// A BMC that lists thousands of components, and suites that print all that they may: the first makes a certificate that no
+/// verifier would read and holds its machine; the site goes on.
+#[tokio::test]
+async fn a_certificate_that_cannot_be_made_holds_its_machine_and_no_other() {
+    let mut world = World::start(2).await;
+    (world.chatty, world.more_firmware) = (true, BTreeMap::from([(MachineId(1), 6_000)]));
+    let mut reconciler = Reconciler::start(world.parts()).await.unwrap();
+    for _ in 0..60 {
+        while reconciler.turn().await.unwrap().more {}
+        world.act().await;
+    }
+    let store = world.site.store.clone();
+    let rows = store.machines(None, None, 100).await.unwrap();
+    assert_eq!((rows[1].machine.lifecycle, rows[1].machine.scheduling), (Lifecycle::Accepted, Scheduling::Open));
+    let hold = rows[0].machine.hold.as_ref().unwrap();
+    assert_eq!((rows[0].machine.lifecycle, hold.code.as_str()), (Lifecycle::Validated, "certificate_impossible"));
+    assert!(rows[0].machine.reason.contains("at most 262144 bytes"), "{}", rows[0].machine.reason);
+    let told = store.fleet_events_last(Some(MachineId(1)), 100).await.unwrap();
+    assert_eq!(told.iter().filter(|event| event.kind == "held").count(), 1, "{told:?}");
+    // What its suites printed is cut, and its digest is there.
+    let certificate = store.acceptances_of(MachineId(2)).await.unwrap().pop().unwrap();
+    let claims = ledger::acceptance::claims_of(&certificate.signing_input).unwrap();
+    assert_eq!(claims.tests.len(), agent::wire::TESTS_MAX);
+    assert!(claims.tests[0].value.contains("(2000 bytes, sha256:"), "{}", claims.tests[0].value);
+    // Mended, it goes on by itself.
+    world.more_firmware.clear();
+    until(&mut world, &mut reconciler, Lifecycle::Accepted).await;
+}
+
+/// Whatever its agent reports afterwards.
+#[tokio::test]
+async fn a_certificate_speaks_of_the_run_that_was_passed() {
+    let mut world = World::start(1).await;
+    let (store, machine) = (world.site.store.clone(), MachineId(1));
+    let desk = AgentDesk::new(store.clone(), world.wants.clone(), Bell::default());
+    let (key, certificate) = ("k".to_owned(), String::new());
+    let not_after = UnixMillis(i64::MAX);
+    desk.issued(&agent::ca::Issued { machine, number: "07".to_owned(), key, not_after, certificate }).await.unwrap();
+    let mut reconciler = Reconciler::start(world.parts()).await.unwrap();
+    until(&mut world, &mut reconciler, Lifecycle::Provisioned).await;
+    // A person keeps it out, so that it stands in `validated` for a while.
+    let path = format!("/api/v1/machines/{machine}");
+    let deed = |what: &str| serde_json::json!({ "do": what, "reason": "its neighbours first" });
+    world.site.ask(&world.site.admin, "POST", &path, Some(deed("drain"))).await.expect(200);
+    let row = store.machine(machine).await.unwrap().unwrap();
+    let passed = |outcome: TestOutcome| {
+        let (suite, entry, attempt) = (row.spec.suite.clone(), row.machine.entry, row.machine.attempt);
+        let (name, threshold, value) = ("memory".to_owned(), String::new(), "9 GB/s".to_owned());
+        let tests = vec![TestResult { name, outcome, threshold, value, millis: 1 }];
+        let begun_at = UnixMillis(START);
+        Validation { suite, entry, attempt, begun_at, ended_at: Some(UnixMillis(START)), tests }
+    };
+    let post = async |validation: Validation| {
+        desk.validation(&agent::site::Run { machine, certificate: "07".to_owned(), validation }).await.unwrap();
+        store.observed(machine).await.unwrap().validation
+    };
+    // Of another stay, attempt or suite: nobody asked for it.
+    let other = [
+        Validation { entry: row.machine.entry - 1, ..passed(TestOutcome::Passed) },
+        Validation { attempt: 7, ..passed(TestOutcome::Passed) },
+        Validation { suite: "other".to_owned(), ..passed(TestOutcome::Passed) },
+    ];
+    for run in other {
+        assert_eq!(post(run).await, None);
+    }
+    // One that was cut off may begin anew; one that ended stands.
+    let begun = Validation { ended_at: None, ..passed(TestOutcome::Passed) };
+    assert_eq!(post(begun.clone()).await, Some(begun.clone()));
+    assert_eq!(post(Validation { tests: Vec::new(), ..begun }).await.unwrap().tests, []);
+    assert_eq!(post(passed(TestOutcome::Passed)).await, Some(passed(TestOutcome::Passed)));
+    assert_eq!(post(passed(TestOutcome::Failed)).await, Some(passed(TestOutcome::Passed)));
+    while reconciler.turn().await.unwrap().more {}
+    assert_eq!(world.lifecycles().await, [Lifecycle::Validated]);
+    assert_eq!(post(passed(TestOutcome::Failed)).await, Some(passed(TestOutcome::Passed)));
+    world.site.ask(&world.site.admin, "POST", &path, Some(deed("undrain"))).await.expect(200);
+    // If another run were there, it would not be signed, and the machine says so.
+    let at = world.now();
+    let another = Validation { attempt: 1, ..passed(TestOutcome::Passed) };
+    store.observe(&[(machine, at, Observation::Validation(another))]).await.unwrap();
+    while reconciler.turn().await.unwrap().more {}
+    let reason = store.machine(machine).await.unwrap().unwrap().machine.reason;
+    assert!(reason.starts_with("its certificate waits: the run that it passed is not there"), "{reason}");
+    assert!(store.acceptances_of(machine).await.unwrap().is_empty());
+    store.observe(&[(machine, at, Observation::Validation(passed(TestOutcome::Passed)))]).await.unwrap();
+    until(&mut world, &mut reconciler, Lifecycle::Accepted).await;
+    let certificate = store.acceptances_of(machine).await.unwrap().pop().unwrap();
+    let claims = ledger::acceptance::claims_of(&certificate.signing_input).unwrap();
+    assert_eq!((claims.tests.len(), claims.tests[0].outcome.as_str()), (1, "passed"));
 }

@@ -65,6 +65,11 @@ pub(crate) fn row(mut c: Columns<'_>) -> Result<MachineRow, StoreError> {
     })
 }
 
+pub(crate) async fn one(session: &mut Session, id: MachineId) -> Result<Option<MachineRow>, StoreError> {
+    let rows = session.rows(ONE, values![id]).await?;
+    rows.first().map(|one| row(one.columns())).transpose()
+}
+
 /// The columns that a decided machine is searched by, in the order of the statements.
 pub(crate) fn decided(machine: &Machine) -> Result<Vec<Value>, StoreError> {
     Ok(values![machine.lifecycle.as_str(), machine.health.as_str(), machine.scheduling.as_str(), json(machine)?])
@@ -72,8 +77,7 @@ pub(crate) fn decided(machine: &Machine) -> Result<Vec<Value>, StoreError> {
 
 /// Writes an exchanged part into the machine's bill, if the bill names that part.
 pub(crate) async fn set_serial(session: &mut Session, swap: &super::orders::Swapped) -> Result<(), StoreError> {
-    let rows = session.rows(ONE, values![swap.machine]).await?;
-    let Some(found) = rows.first().map(|one| row(one.columns())).transpose()? else { return Ok(()) };
+    let Some(found) = one(session, swap.machine).await? else { return Ok(()) };
     let mut spec = found.spec;
     match spec.serials.get_mut(&swap.part) {
         Some(serial) if *serial != swap.serial => serial.clone_from(&swap.serial),

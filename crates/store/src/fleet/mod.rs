@@ -15,6 +15,7 @@ pub(crate) mod observations;
 pub(crate) mod orders;
 pub(crate) mod site_models;
 pub(crate) mod steps;
+pub(crate) mod validations;
 
 use crate::StoreError;
 use serde::Serialize;
