@@ -347,12 +347,16 @@ fn too_much(report: &Report) -> Option<String> {
             || state.gpus.iter().any(|(uuid, gpu)| long(uuid) || long(&gpu.name) || long(&gpu.serial))
             || state.engines.iter().any(|it| long(&it.name) || long(&it.url) || it.note.len() > TEXT_MAX)
     });
+    // Names of parts, ports and domains go into findings, and from there to people.
+    let odd = |text: &str| text.chars().any(char::is_control);
+    let name = |text: &str| long(text) || odd(text);
     let texts = report.done.iter().any(|it| long(&it.id) || it.text.len() > TEXT_MAX);
     let events = report.events.iter().any(|it| match &it.what {
-        EventKind::Xid { driver, .. } => long(driver),
-        EventKind::LinkDown { domain, port } | EventKind::LinkUp { domain, port } => long(domain) || long(port),
-        EventKind::Part { part, text } => long(part) || text.len() > TEXT_MAX,
+        EventKind::Xid { driver, .. } => name(driver),
+        EventKind::LinkDown { domain, port } | EventKind::LinkUp { domain, port } => name(domain) || name(port),
+        EventKind::Part { part, text } => name(part) || text.len() > TEXT_MAX,
         EventKind::Thermal { .. } | EventKind::Restarted { .. } | EventKind::Reset { .. } => false,
     });
-    (names || texts || events || long(&report.digest)).then(|| "a name or a text longer than agents write".to_owned())
+    (names || texts || events || long(&report.digest))
+        .then(|| "a name or a text longer than agents write, or with control characters".to_owned())
 }

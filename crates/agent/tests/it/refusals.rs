@@ -208,6 +208,22 @@ async fn commands_are_told_until_they_are_done() {
     place.close().await;
 }
 
+/// What an agent calls a part goes into findings and to a terminal.
+#[tokio::test]
+async fn names_with_control_characters() {
+    let place = Place::open().await;
+    let mut mine = place.agent(5, "S5").await;
+    let named = |name: &str| EventKind::Part { part: name.to_owned(), text: "gone\n".to_owned() };
+    let link = |name: &str| EventKind::LinkDown { domain: "leaf-1".to_owned(), port: name.to_owned() };
+    for (what, fits) in [(named("\0"), false), (link("p\u{1b}[2J"), false), (named("psu1"), true), (link("p1"), true)] {
+        mine.report.events = vec![Sighting { number: 1, age_ms: 1_000, what }];
+        let sent = mine.send().await;
+        assert_eq!(sent.is_ok(), fits, "{sent:?}");
+    }
+    assert_eq!(place.codes(Some(5)), [code::TOO_LARGE]);
+    place.close().await;
+}
+
 #[tokio::test]
 async fn a_connection_that_broke_is_opened_again() {
     let place = Place::with(Limits { idle: Duration::from_millis(1), ..Limits::default() }).await;

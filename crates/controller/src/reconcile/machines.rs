@@ -30,6 +30,9 @@ pub const BATCH_MACHINES_MAX: u32 = 256;
 const LOOK_AGAIN: i64 = 120_000;
 /// What is wanted of it, or waits for a permit, is asked for again so often.
 const ASK_AGAIN: i64 = 30_000;
+/// A machine whose step the database refuses is tried again so often: a person must look at the log, and a row that is refused four
+/// times a second hides everything else in it.
+const LEFT_OUT_MILLIS: i64 = 30_000;
 /// A certificate waits for a checkpoint, and the sealer tells nobody.
 const SEALED_SOON: i64 = 250;
 
@@ -110,6 +113,8 @@ pub struct Reconciler {
     pub(super) open: BTreeMap<OrderId, store::OrderRow>,
     /// Domain pages that were told: cause, domain and since when.
     told: BTreeSet<(String, String, i64)>,
+    /// Machines whose step could not be stored, and until when they are left alone.
+    left_out: BTreeMap<MachineId, UnixMillis>,
 }
 
 /// The cable plan of the site that is applied.
@@ -131,6 +136,7 @@ impl Reconciler {
             cables: Cables::default(),
             open: BTreeMap::new(),
             told: BTreeSet::new(),
+            left_out: BTreeMap::new(),
         };
         let mut after = None;
         loop {
@@ -172,7 +178,10 @@ impl Reconciler {
     /// One batch of machines.
     pub async fn machines(&mut self) -> Result<Pass, PassError> {
         let now = self.now();
-        let due = self.parts.store.machines_due(now, BATCH_MACHINES_MAX).await?;
+        let mut due = self.parts.store.machines_due(now, BATCH_MACHINES_MAX).await?;
+        let full = due.len() == BATCH_MACHINES_MAX as usize;
+        self.left_out.retain(|_, until| *until > now);
+        due.retain(|one| !self.left_out.contains_key(&one.row.machine.id));
         self.at(Stage::Read)?;
         if due.is_empty() {
             return Ok(Pass::default());
@@ -192,16 +201,43 @@ impl Reconciler {
             first.happened.splice(0..0, pages);
         }
         self.at(Stage::Decided)?;
-        let stored = self.parts.store.machines_step(self.epoch, &batch).await?.stored;
+        let stored = self.store(&batch, now).await?;
         self.at(Stage::Stored)?;
-        let more = batch.len() == BATCH_MACHINES_MAX as usize || batch.iter().any(|one| changed(one));
+        // Whom a person changed meanwhile is due still, as it is now; what was decided for it is not true.
+        batch.retain(|one| stored.contains(&one.machine.id));
+        let more = full || batch.iter().any(changed);
         for one in batch {
             self.hand_on(&one.due.row.spec, &one.machine, one.wants);
             self.fleet.insert(one.machine.id, (one.due.row.spec, one.machine));
         }
-        self.parts.counts.machines(self.fleet.values().map(|(_, machine)| machine), stored);
+        let machines = u32::try_from(stored.len()).unwrap_or(u32::MAX);
+        self.parts.counts.machines(self.fleet.values().map(|(_, machine)| machine), machines);
         self.at(Stage::Handed)?;
-        Ok(Pass { machines: stored, more })
+        Ok(Pass { machines, more })
+    }
+
+    /// Stores a batch; if the database refuses it, machine by machine, so that one that cannot be stored stops no other. Answers
+    /// whose decisions are true.
+    async fn store(&mut self, batch: &[Decided], now: UnixMillis) -> Result<BTreeSet<MachineId>, PassError> {
+        let store = &self.parts.store;
+        let refused = match store.machines_step(self.epoch, batch).await {
+            // An error of the machine's own is the same the next time; one of the database's is everybody's.
+            Err(StepError::Store(error)) if !matches!(error, StoreError::Unavailable(_)) => error,
+            other => return Ok(other?.stored.into_iter().collect()),
+        };
+        tracing::warn!(error = %refused, machines = batch.len(), "a batch of steps was refused; machine by machine");
+        let mut stored = BTreeSet::new();
+        for one in batch {
+            match store.machines_step(self.epoch, std::slice::from_ref(one)).await {
+                Err(StepError::Store(error)) if !matches!(error, StoreError::Unavailable(_)) => {
+                    let machine = one.machine.id;
+                    tracing::error!(%machine, %error, source = ?error, "a machine's step cannot be stored");
+                    self.left_out.insert(machine, UnixMillis(now.0 + LEFT_OUT_MILLIS));
+                }
+                other => stored.extend(other?.stored),
+            }
+        }
+        Ok(stored)
     }
 
     fn hand_on(&self, spec: &Spec, machine: &Machine, actions: Vec<Action>) {

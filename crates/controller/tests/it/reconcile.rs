@@ -486,3 +486,58 @@ async fn a_certificate_speaks_of_the_run_that_was_passed() {
     let claims = ledger::acceptance::claims_of(&certificate.signing_input).unwrap();
     assert_eq!((claims.tests.len(), claims.tests[0].outcome.as_str()), (1, "passed"));
 }
+
+/// Two orders with one id, as a broken source of randomness makes them: the database refuses the second, and with it a batch.
+#[tokio::test]
+async fn a_machine_whose_step_cannot_be_stored_stops_no_other() {
+    let probe = World::start(1).await;
+    Reconciler::start(probe.parts()).await.unwrap().turn().await.unwrap();
+    let order = probe.site.store.orders(None, None, 1).await.unwrap().remove(0).order;
+    let (count, ids) = (AtomicUsize::new(0), 1 + order.tasks.len());
+    let world = World::start(3).await;
+    // Each machine's order gets the same ids.
+    let random = move |bytes: &mut [u8]| bytes.fill((count.fetch_add(1, Ordering::Relaxed) % ids) as u8);
+    let parts = ReconcilerParts { random: Arc::new(random), ..world.parts() };
+    let mut reconciler = Reconciler::start(parts).await.unwrap();
+    let pass = reconciler.machines().await.unwrap();
+    assert_eq!(pass.machines, 1, "one is stored, two are refused");
+    assert_eq!(world.site.store.orders(None, None, 100).await.unwrap().len(), 1);
+    // The one sees its order; the others are left alone for a while, not tried four times a second.
+    assert_eq!(reconciler.machines().await.unwrap().machines, 1);
+    assert_eq!(reconciler.machines().await.unwrap(), Default::default());
+    for orders in [2, 3] {
+        world.site.clock.fetch_add(30_000, Ordering::Relaxed);
+        reconciler.machines().await.unwrap();
+        assert_eq!(world.site.store.orders(None, None, 100).await.unwrap().len(), orders);
+    }
+}
+
+/// A person was faster than a step: what was decided is not true, and nobody is told to do it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_not_stored_is_wanted_of_nobody() {
+    let mut world = World::start(1).await;
+    let mut reconciler = Reconciler::start(world.parts()).await.unwrap();
+    until(&mut world, &mut reconciler, Lifecycle::Installed).await;
+    let (store, machine) = (world.site.store.clone(), MachineId(1));
+    assert_eq!(world.wants.of(machine).unwrap().actions, [Action::ReadInventory]);
+    // Its BMC answers: the next step would switch it on. Between its decision and its transaction a person retires it.
+    world.bmc(machine);
+    store.observe(&std::mem::take(&mut world.seen)).await.unwrap();
+    let row = store.machine(machine).await.unwrap().unwrap();
+    let (spec, audit) = (Spec { wanted: false, ..row.spec.clone() }, entry(&world.site, "machine.update"));
+    let (runtime, hand) = (tokio::runtime::Handle::current(), store.clone());
+    let faster = move |stage: Stage| {
+        if stage == Stage::Decided {
+            let event = store::FleetEvent::of(&row.machine, UnixMillis(START), "retired", "sent back");
+            let (hand, runtime) = (hand.clone(), runtime.clone());
+            let (row, spec, audit) = (row.clone(), spec.clone(), audit.clone());
+            let change = async move { hand.machine_change(row.version, &spec, &row.machine, &event, &audit).await };
+            std::thread::spawn(move || runtime.block_on(change).unwrap()).join().unwrap();
+        }
+        ControlFlow::Continue(())
+    };
+    let parts = ReconcilerParts { fault: Some(Arc::new(faster)), ..world.parts() };
+    let mut reconciler = Reconciler::start(parts).await.unwrap();
+    assert_eq!(reconciler.machines().await.unwrap(), Default::default());
+    assert_eq!(world.wants.of(machine).unwrap().actions, [Action::ReadInventory]);
+}

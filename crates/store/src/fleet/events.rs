@@ -34,15 +34,21 @@ impl FleetEvent {
 
 pub(crate) async fn insert(session: &mut Session, event: &FleetEvent) -> Result<(), StoreError> {
     let seq = session.number(NEXT, values![]).await?;
-    let values = values![int(seq, "the number of events")?, event.at, event.machine, &event.kind, &event.text];
+    let values =
+        values![int(seq, "the number of events")?, event.at, event.machine, shown(&event.kind), shown(&event.text)];
     session.run(INSERT, values).await.map(|_| ())
 }
 
 pub(crate) async fn insert_in_change(change: &mut Change, event: &FleetEvent) -> Result<(), StoreError> {
     let rows = change.rows(NEXT, values![]).await?;
     let row = rows.first().ok_or_else(|| StoreError::Corrupt { what: "a counter is missing".to_owned() })?;
-    let values = values![row.columns().int()?, event.at, event.machine, &event.kind, &event.text];
+    let values = values![row.columns().int()?, event.at, event.machine, shown(&event.kind), shown(&event.text)];
     change.run(INSERT, values).await.map(|_| ())
+}
+
+/// What agents, robots and BMCs call things stands in these texts, and PostgreSQL takes no NUL; neither does a terminal take the rest.
+fn shown(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 fn event(mut c: Columns<'_>) -> Result<FleetEvent, StoreError> {

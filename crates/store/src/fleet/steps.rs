@@ -13,7 +13,7 @@ use fleet::action::Action;
 use fleet::machine::Machine;
 use fleet::observed::Observed;
 use fleet::order::{Order, OrderState};
-use types::UnixMillis;
+use types::{MachineId, UnixMillis};
 
 statements! {
     DUE = concat!(select!(), "WHERE seen <> stepped OR wake_at <= $1 ORDER BY wake_at, id LIMIT $2");
@@ -53,10 +53,10 @@ pub struct Decided {
 }
 
 /// What became of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stepped {
     /// Machines whose step is true now; the others were changed meanwhile and are still due.
-    pub stored: u32,
+    pub stored: Vec<MachineId>,
 }
 
 /// Why a batch was not stored.
@@ -90,10 +90,10 @@ impl Store {
         if present != epoch {
             return Err(StepError::Fenced { ours: epoch, present });
         }
-        let mut stored = 0;
+        let mut stored = Vec::with_capacity(batch.len());
         for decided in batch {
             if store(&mut session, epoch, decided).await? {
-                stored += 1;
+                stored.push(decided.machine.id);
             }
         }
         session.commit().await?;

@@ -112,7 +112,7 @@ pub async fn a_machine_is_due_until_stepped_and_from_its_time_on(bed: &Bed) {
     let both = due(&store).await;
     assert_eq!(both.len(), 2);
     let batch: Vec<_> = both.iter().map(|due| decided(due, Lifecycle::Received)).collect();
-    assert_eq!(store.machines_step(epoch, &batch).await.unwrap().stored, 2);
+    assert_eq!(store.machines_step(epoch, &batch).await.unwrap().stored.len(), 2);
     assert!(due(&store).await.is_empty());
     assert_eq!(store.machines_due(LATER, 10).await.unwrap().len(), 2);
     assert_eq!(store.machines_due(LATER, 1).await.unwrap().len(), 1);
@@ -140,7 +140,7 @@ pub async fn what_is_seen_meanwhile_is_not_lost(bed: &Bed) {
     store.incidents(&[(machine, event(31))]).await.unwrap();
     store.observe(&[(machine, NOW, Observation::Running(7))]).await.unwrap();
     let step = Decided { events_taken: 2, ..decided(&read, Lifecycle::Planned) };
-    assert_eq!(store.machines_step(epoch, &[step]).await.unwrap().stored, 1);
+    assert_eq!(store.machines_step(epoch, &[step]).await.unwrap().stored.len(), 1);
     let again = due(&store).await.into_iter().find(|due| due.row.machine.id == machine).unwrap();
     assert_eq!((again.observed.events, again.observed.running), (vec![event(31)], 7));
 }
@@ -154,10 +154,10 @@ pub async fn an_older_controller_and_an_older_reading_are_fenced(bed: &Bed) {
     let fenced = store.machines_step(older, &step).await;
     assert!(matches!(fenced, Err(StepError::Fenced { ours, present }) if (ours, present) == (older, newer)));
     assert_eq!(due(&store).await.len(), 2);
-    assert_eq!(store.machines_step(newer, &step).await.unwrap().stored, 1);
+    assert_eq!(store.machines_step(newer, &step).await.unwrap().stored.len(), 1);
     // The same reading again: the machine has moved on, the other one has not.
     let both = [decided(&read[0], Lifecycle::Installed), decided(&read[1], Lifecycle::Received)];
-    assert_eq!(store.machines_step(newer, &both).await.unwrap().stored, 1);
+    assert_eq!(store.machines_step(newer, &both).await.unwrap().stored.len(), 1);
     let lifecycles = store.machines(None, None, 10).await.unwrap();
     assert!(lifecycles.iter().all(|row| row.machine.lifecycle == Lifecycle::Received));
 }
@@ -376,4 +376,18 @@ pub async fn an_exchanged_part_is_in_the_bill(bed: &Bed) {
     let spec = store.machine(MachineId(1)).await.unwrap().unwrap().spec;
     assert_eq!(spec.serials, BTreeMap::from([("gpu3".to_owned(), "new".to_owned())]));
     assert_eq!(spec.generation, 2);
+}
+
+/// PostgreSQL refuses a NUL in a text, and with it everything in the transaction.
+pub async fn foreign_words_with_control_characters_are_shown_and_stop_nothing(bed: &Bed) {
+    let store = site(bed).await;
+    let epoch = store.fleet_epoch_take().await.unwrap();
+    let mut batch: Vec<Decided> = due(&store).await.iter().map(|due| decided(due, Lifecycle::Received)).collect();
+    let text = "part on psu1\0\u{1b}[2J; GPU 3 Müller";
+    batch[0].machine.reason = text.to_owned();
+    batch[0].happened = vec![FleetEvent::of(&batch[0].machine, NOW, "fault", text)];
+    assert_eq!(store.machines_step(epoch, &batch).await.unwrap().stored, [1, 2].map(MachineId));
+    let event = store.fleet_events_last(Some(batch[0].machine.id), 1).await.unwrap().remove(0);
+    assert_eq!(event.text, "part on psu1??[2J; GPU 3 Müller");
+    store.fleet_event(&event).await.unwrap();
 }

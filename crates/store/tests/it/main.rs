@@ -102,6 +102,7 @@ suite! {
     fleet::two_tasks_never_run_in_one_zone,
     fleet::an_agents_events_are_taken_once,
     fleet::an_agent_that_is_there_makes_nothing_due,
+    fleet::foreign_words_with_control_characters_are_shown_and_stop_nothing,
     aicore::groups_hold_what_is_made_in_them,
     aicore::a_limit_holds_at_its_edge,
     aicore::only_what_is_stopped_is_deleted,
