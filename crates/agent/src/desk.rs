@@ -24,6 +24,8 @@ pub struct Desktop {
     tokens: BTreeMap<String, Slip>,
     pub issued: Vec<Issued>,
     pub revoked: BTreeSet<MachineId>,
+    /// Numbers of certificates that others came after.
+    pub withdrawn: BTreeSet<String>,
     pub states: BTreeMap<MachineId, FullState>,
     pub last_seen: BTreeMap<MachineId, UnixMillis>,
     /// Reports taken, and those among them with a full state.
@@ -83,6 +85,19 @@ impl Desktop {
         if self.revoked.contains(&machine) { Err(Refusal::Revoked) } else { Ok(()) }
     }
 
+    /// The machine, over this certificate; those before it are withdrawn, since it is seen.
+    fn heard(&mut self, machine: MachineId, certificate: &str) -> Result<(), Refusal> {
+        self.speaks(machine)?;
+        if self.withdrawn.contains(certificate) {
+            return Err(Refusal::Revoked);
+        }
+        let own: Vec<String> =
+            self.issued.iter().filter(|it| it.machine == machine).map(|it| it.number.clone()).collect();
+        let at = own.iter().position(|number| number == certificate).unwrap_or(0);
+        self.withdrawn.extend(own.into_iter().take(at));
+        Ok(())
+    }
+
     /// Codes of the findings about a machine, or about nobody, in their order.
     pub fn codes(&self, machine: Option<MachineId>) -> Vec<&str> {
         self.findings.iter().filter(|(of, _)| *of == machine).map(|(_, it)| it.code.as_str()).collect()
@@ -110,6 +125,16 @@ impl Desk for MemoryDesk {
         Ok(machine)
     }
 
+    async fn enrolled(&self, issued: &Issued) -> Result<(), Refusal> {
+        let mut desk = self.look();
+        desk.here()?;
+        let before = desk.issued.iter().filter(|it| it.machine == issued.machine).map(|it| it.number.clone());
+        let before: Vec<_> = before.collect();
+        desk.withdrawn.extend(before);
+        desk.issued.push(issued.clone());
+        Ok(())
+    }
+
     async fn issued(&self, issued: &Issued) -> Result<(), Refusal> {
         let mut desk = self.look();
         desk.here()?;
@@ -117,13 +142,13 @@ impl Desk for MemoryDesk {
         Ok(())
     }
 
-    async fn standing(&self, machine: MachineId, _: &str) -> Result<(), Refusal> {
-        self.look().speaks(machine)
+    async fn standing(&self, machine: MachineId, certificate: &str) -> Result<(), Refusal> {
+        self.look().heard(machine, certificate)
     }
 
     async fn report(&self, seen: &Seen) -> Result<Vec<Command>, Refusal> {
         let mut desk = self.look();
-        desk.speaks(seen.machine)?;
+        desk.heard(seen.machine, &seen.certificate)?;
         desk.reports += 1;
         desk.last_seen.insert(seen.machine, seen.at);
         if let Some(state) = &seen.state {
@@ -151,7 +176,7 @@ impl Desk for MemoryDesk {
 
     async fn validation(&self, run: &Run) -> Result<(), Refusal> {
         let mut desk = self.look();
-        desk.speaks(run.machine)?;
+        desk.heard(run.machine, &run.certificate)?;
         let key = (run.machine, run.validation.entry, run.validation.attempt);
         desk.runs.retain(|it| (it.machine, it.validation.entry, it.validation.attempt) != key);
         desk.runs.push(run.clone());

@@ -53,7 +53,12 @@ pub trait Desk: Send + Sync + 'static {
     /// another key. The first key that spends it is remembered; the same key is answered the same until the token is over.
     fn redeem(&self, asked: &Redeem) -> impl Future<Output = Result<MachineId, Refusal>> + Send;
 
-    /// Remembers a certificate before its machine gets it.
+    /// Remembers the certificate of a machine that enrolled, before the machine gets it. From here on those that its agent had are
+    /// withdrawn: who enrols anew may be the one who comes after a thief.
+    fn enrolled(&self, issued: &Issued) -> impl Future<Output = Result<(), Refusal>> + Send;
+
+    /// Remembers a certificate that follows another, before its machine gets it. The other is withdrawn when this one was seen, not
+    /// before: the answer may be lost.
     fn issued(&self, issued: &Issued) -> impl Future<Output = Result<(), Refusal>> + Send;
 
     /// Whether this certificate's machine may speak: [`Refusal::Revoked`] if it is retired or the certificate is withdrawn.

@@ -79,10 +79,18 @@ impl AgentDesk {
     /// Whether this certificate may speak, from the store at most once a minute.
     async fn speaks(&self, machine: MachineId, certificate: &str, now: UnixMillis) -> Result<(), Refusal> {
         let known = self.heard().good.get(&machine).cloned();
-        if known.is_some_and(|(good, at)| good == certificate && now.0 - at.0 < STANDING_MILLIS) {
+        let same = known.as_ref().is_some_and(|(good, _)| good == certificate);
+        if known.is_some_and(|(_, at)| same && now.0 - at.0 < STANDING_MILLIS) {
             return Ok(());
         }
         self.standing(machine, certificate).await?;
+        if !same {
+            // A certificate that follows another is in its agent's hands: nobody needs the others any more.
+            let withdrawn = self.0.store.agent_supersede(machine, certificate).await.map_err(away)?;
+            if withdrawn > 0 {
+                tracing::info!(%machine, withdrawn, "certificates before the one that its agent shows are withdrawn");
+            }
+        }
         self.heard().good.insert(machine, (certificate.to_owned(), now));
         Ok(())
     }
@@ -173,6 +181,18 @@ impl Desk for AgentDesk {
             Redeemed::Spent(machine) => Err(Refusal::TokenSpent { machine: Some(machine) }),
             Redeemed::OtherSerial(machine, want) => Err(Refusal::OtherSerial { machine: Some(machine), want }),
         }
+    }
+
+    async fn enrolled(&self, issued: &Issued) -> Result<(), Refusal> {
+        let (machine, not_after) = (issued.machine, issued.not_after);
+        let certificate = AgentCertificate { machine, not_after, revoked: false };
+        let withdrawn = self.0.store.agent_enrol(&issued.number, &certificate).await.map_err(away)?;
+        // What was believed of another is not believed for a minute more.
+        self.heard().good.remove(&machine);
+        if withdrawn > 0 {
+            tracing::warn!(%machine, withdrawn, "an agent enrolled anew; the certificates before are withdrawn");
+        }
+        Ok(())
     }
 
     async fn issued(&self, issued: &Issued) -> Result<(), Refusal> {

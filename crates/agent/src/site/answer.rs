@@ -117,7 +117,7 @@ impl<D: Desk> Site<D> {
             Ok(machine) => machine,
             Err(refusal) => return Err(self.refuse(None, refusal).await),
         };
-        self.certify(request, machine, &asked.serial).await
+        self.certify(request, machine, &asked.serial, true).await
     }
 
     async fn renew(&self, holder: &Holder, asked: Renew) -> Result<Certified, No> {
@@ -125,7 +125,7 @@ impl<D: Desk> Site<D> {
         if let Err(refusal) = self.desk.standing(holder.machine, &holder.number).await {
             return Err(self.refuse(Some(holder.machine), refusal).await);
         }
-        self.certify(request, holder.machine, &holder.serial).await
+        self.certify(request, holder.machine, &holder.serial, false).await
     }
 
     async fn request(&self, machine: Option<MachineId>, csr: &str) -> Result<Request, No> {
@@ -136,12 +136,13 @@ impl<D: Desk> Site<D> {
         }
     }
 
-    async fn certify(&self, request: Request, machine: MachineId, serial: &str) -> Result<Certified, No> {
+    async fn certify(&self, request: Request, machine: MachineId, serial: &str, enrols: bool) -> Result<Certified, No> {
         let issued = self.authority.issue(request, machine, serial).map_err(|error| {
             tracing::error!(%error, %machine, "a certificate was not signed");
             no(StatusCode::INTERNAL_SERVER_ERROR, code::UNAVAILABLE, "the site could not sign")
         })?;
-        if let Err(refusal) = self.desk.issued(&issued).await {
+        let noted = if enrols { self.desk.enrolled(&issued).await } else { self.desk.issued(&issued).await };
+        if let Err(refusal) = noted {
             return Err(self.refuse(Some(machine), refusal).await);
         }
         Ok(Certified {

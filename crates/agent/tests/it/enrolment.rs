@@ -167,3 +167,20 @@ async fn a_clock_that_is_a_day_off_enrols_and_is_found() {
         place.close().await;
     }
 }
+
+/// Enrolling anew withdraws what the machine had before, through the whole protocol.
+#[tokio::test]
+async fn who_enrols_anew_is_the_only_one_heard() {
+    let place = Place::open().await;
+    let mut copied = place.agent(5, "S5").await;
+    copied.send().await.unwrap();
+    let mut other = place.agent(6, "S6").await;
+    let mut anew = place.agent(5, "S5").await;
+    let refused = copied.send().await.unwrap_err();
+    assert_eq!(refused.code(), Some(code::REVOKED));
+    let clock: Arc<dyn Clock> = place.clock.clone();
+    assert!(renew(None, &mut copied.link, clock).await.is_err());
+    anew.send().await.unwrap();
+    other.send().await.unwrap();
+    place.close().await;
+}

@@ -263,6 +263,8 @@ pub enum MachineDeed {
     },
     /// Out for good.
     Retire { reason: String },
+    /// Nobody may speak as its agent any more, with whatever certificate or token; it enrols anew with a new token.
+    Revoke { reason: String },
 }
 
 impl MachineDeed {
@@ -272,12 +274,13 @@ impl MachineDeed {
             | MachineDeed::Drain { reason }
             | MachineDeed::Undrain { reason }
             | MachineDeed::Repair { reason, .. }
-            | MachineDeed::Retire { reason } => reason,
+            | MachineDeed::Retire { reason }
+            | MachineDeed::Revoke { reason } => reason,
         }
     }
 }
 
-/// Decides about a machine: release, drain, undrain, repair, retire.
+/// Decides about a machine: release, drain, undrain, repair, retire; or withdraws what its agent speaks with: revoke.
 #[utoipa::path(post, path = "/api/v1/machines/{id}", tag = "fleet", params(("id" = String, Path, description = "mach_…")),
     request_body = MachineDeed,
     responses((status = 200, body = MachineBody), (status = "4XX", body = crate::ProblemBody, content_type = "application/problem+json")))]
@@ -317,6 +320,16 @@ pub async fn update(
         MachineDeed::Retire { .. } => {
             row.spec.wanted = false;
             "retirement asked for"
+        }
+        MachineDeed::Revoke { reason } => {
+            let entry = may.entry(&controller, id, None, &deed);
+            let event = FleetEvent::of(&row.machine, now, "agent revoked", &format!("{reason} ({by})"));
+            if controller.store().agent_revoke(id, now, &event, &entry).await? == 0 {
+                return Err(Problem::conflict(
+                    "Its agent has no certificate and no token; there is nothing to withdraw.",
+                ));
+            }
+            return Ok(Json(MachineBody::from(&row)));
         }
     };
     row.spec.generation += 1;

@@ -99,7 +99,13 @@ async fn a_withdrawn_certificate_is_heard_no_more() {
     let site = Site::start().await;
     let (desk, _, machine) = desk(&site).await;
     desk.report(&seen(machine, NOW)).await.unwrap();
-    site.store.agent_revoke(machine).await.unwrap();
+    let path = format!("/api/v1/machines/{machine}");
+    let deed = json!({ "do": "revoke", "reason": "its disk was stolen" });
+    site.ask(&site.admin, "POST", &path, Some(deed.clone())).await.expect(200);
+    assert_eq!(site.ask(&site.admin, "POST", &path, Some(deed)).await.code(), "conflict");
+    let told = site.get(&path).await.expect(200)["events"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(told["kind"], "agent revoked");
+    assert!(told["text"].as_str().unwrap().starts_with("its disk was stolen ("), "{told}");
     desk.report(&seen(machine, later(STANDING_MILLIS - 1))).await.unwrap();
     let late = desk.report(&seen(machine, later(STANDING_MILLIS))).await;
     assert_eq!(late, Err(Refusal::Revoked));
@@ -148,4 +154,33 @@ async fn machines_are_told_what_is_wanted_of_them() {
     desk.finding(Some(machine), Finding::new("agent_clock_off", "", "a day", NOW)).await;
     let events = site.store.fleet_events_last(Some(machine), 1).await.unwrap();
     assert_eq!((events[0].kind.as_str(), events[0].text.as_str()), ("agent", "agent_clock_off: a day"));
+}
+
+fn issued(machine: MachineId, number: &str, millis: i64) -> Issued {
+    let (key, certificate) = (format!("k{number}"), String::new());
+    Issued { machine, number: number.to_owned(), key, not_after: later((1 << 40) + millis), certificate }
+}
+
+/// A machine that is installed anew after its identity was stolen; and a copy that renews.
+#[tokio::test]
+async fn who_enrols_anew_or_renews_withdraws_what_was_before() {
+    let site = Site::start().await;
+    let (desk, _, machine) = desk(&site).await;
+    let say = async |certificate: &str, at: UnixMillis| {
+        let certificate = certificate.to_owned();
+        desk.report(&Seen { certificate, ..seen(machine, at) }).await.map(drop)
+    };
+    say("07", NOW).await.unwrap();
+    desk.enrolled(&issued(machine, "08", 1)).await.unwrap();
+    // At once, although the desk had found it good a moment ago.
+    assert_eq!(say("07", later(1)).await, Err(Refusal::Revoked));
+    assert_eq!(desk.standing(machine, "07").await, Err(Refusal::Revoked));
+    say("08", later(2)).await.unwrap();
+    // The answer to a renewal may be lost: until the next certificate is seen, the one before is good.
+    desk.issued(&issued(machine, "09", 2)).await.unwrap();
+    say("08", later(STANDING_MILLIS * 2)).await.unwrap();
+    say("09", later(STANDING_MILLIS * 2 + 1)).await.unwrap();
+    assert_eq!(say("08", later(STANDING_MILLIS * 2 + 2)).await, Err(Refusal::Revoked));
+    assert_eq!(desk.standing(machine, "08").await, Err(Refusal::Revoked));
+    say("09", later(STANDING_MILLIS * 2 + 3)).await.unwrap();
 }

@@ -73,6 +73,12 @@ Examples:
     /// Take it out of the site, for good.
     #[command(after_help = "Examples:\n  hoheit machine retire h1/r01/k01/u01 --reason \"sent back to the maker\"")]
     Retire(Deed),
+    /// Withdraw every certificate and token of its agent, as when a disk was copied or stolen; it enrols anew.
+    #[command(after_help = "\
+Examples:
+  hoheit machine revoke h1/r01/k01/u01 --reason \"its disk was stolen\"
+  hoheit machine token h1/r01/k01/u01")]
+    Revoke(Deed),
     /// Where BMCs are, and how to log in to them.
     #[command(subcommand)]
     Bmc(bmc::BmcCommand),
@@ -175,6 +181,7 @@ impl Machine {
             MachineCommand::Drain(deed) => ("drain", deed),
             MachineCommand::Undrain(deed) => ("undrain", deed),
             MachineCommand::Retire(deed) => ("retire", deed),
+            MachineCommand::Revoke(deed) => ("revoke", deed),
         };
         let body = json!({ "do": verb, "reason": deed.reason });
         decide(&self.connection.control()?, &deed.which.machine, &body, as_json).await
@@ -204,6 +211,9 @@ async fn decide(client: &Client, which: &str, body: &Value, as_json: bool) -> Re
         Some("release") => format!("{slot} goes on; what is still wrong holds it again"),
         Some("drain") => format!("{slot} gets no new work; when it is empty it goes to repair"),
         Some("undrain") => format!("{slot} is wanted in service again"),
+        Some("revoke") => format!(
+            "the agent of {slot} is heard no more, within a minute; it enrols with a new token: hoheit machine token {slot}"
+        ),
         Some("repair") => format!("{slot} is in repair: {}", word("reason")),
         _ => format!("{slot} leaves the site for good"),
     };

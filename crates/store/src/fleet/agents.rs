@@ -2,6 +2,7 @@
 //! certificate it was redeemed for.
 
 use crate::database::{Columns, int, values};
+use crate::fleet::events::{self, FleetEvent};
 use crate::statements::statements;
 use crate::{Store, StoreError};
 use types::audit::AuditEntry;
@@ -16,7 +17,12 @@ statements! {
                 ON CONFLICT (machine) DO UPDATE SET instance = excluded.instance, number = excluded.number";
     PUT_CERTIFICATE = "INSERT INTO agent_certificates (serial, machine, not_after, revoked) VALUES ($1, $2, $3, FALSE)";
     CERTIFICATE = "SELECT machine, not_after, revoked FROM agent_certificates WHERE serial = $1";
-    REVOKE = "UPDATE agent_certificates SET revoked = TRUE WHERE machine = $1";
+    REVOKE = "UPDATE agent_certificates SET revoked = TRUE WHERE machine = $1 AND revoked = FALSE";
+    END_TOKENS = "UPDATE agent_tokens SET expires_at = $2 WHERE machine = $1 AND expires_at > $2";
+    /// Those that were given out before this one: all live equally long.
+    OLDER = "SELECT o.serial FROM agent_certificates AS o JOIN agent_certificates AS n ON n.machine = o.machine
+             WHERE n.serial = $1 AND o.machine = $2 AND o.revoked = FALSE AND o.not_after < n.not_after";
+    REVOKE_ONE = "UPDATE agent_certificates SET revoked = TRUE WHERE serial = $1 AND revoked = FALSE";
     PUT_BMC = "INSERT INTO bmcs (machine, url, username, password, pin) VALUES ($1, $2, $3, $4, $5)
                ON CONFLICT (machine) DO UPDATE SET url = excluded.url, username = excluded.username,
                password = excluded.password, pin = excluded.pin";
@@ -149,12 +155,48 @@ impl Store {
         Ok(Some(AgentCertificate { machine: c.parsed()?, not_after: UnixMillis(c.int()?), revoked: c.flag()? }))
     }
 
-    /// No certificate of this machine's agent is believed from now on.
-    pub async fn agent_revoke(&self, machine: MachineId) -> Result<u64, StoreError> {
+    /// A certificate of an agent that enrolled: those of its machine before it are believed no more. Answers how many those were.
+    pub async fn agent_enrol(&self, serial: &str, certificate: &AgentCertificate) -> Result<u64, StoreError> {
         let mut session = self.database.write().await?;
-        let revoked = session.run(REVOKE, values![machine]).await?;
+        let withdrawn = session.run(REVOKE, values![certificate.machine]).await?;
+        session.run(PUT_CERTIFICATE, values![serial, certificate.machine, certificate.not_after]).await?;
         session.commit().await?;
-        Ok(revoked)
+        Ok(withdrawn)
+    }
+
+    /// The machine's agent shows this certificate: those before it are believed no more. Writes only if there are any.
+    pub async fn agent_supersede(&self, machine: MachineId, serial: &str) -> Result<u64, StoreError> {
+        let older = self.database.rows(OLDER, values![serial, machine]).await?;
+        if older.is_empty() {
+            return Ok(0);
+        }
+        let mut session = self.database.write().await?;
+        let mut withdrawn = 0;
+        for row in &older {
+            withdrawn += session.run(REVOKE_ONE, values![row.columns().text()?]).await?;
+        }
+        session.commit().await?;
+        Ok(withdrawn)
+    }
+
+    /// No certificate of this machine's agent is believed from now on, and no token that was made for it. None of both there is no
+    /// change, and no audit entry.
+    pub async fn agent_revoke(
+        &self,
+        machine: MachineId,
+        at: UnixMillis,
+        event: &FleetEvent,
+        entry: &AuditEntry,
+    ) -> Result<u64, StoreError> {
+        let mut change = self.change().await?;
+        let revoked = change.run(REVOKE, values![machine]).await?;
+        let ended = change.run(END_TOKENS, values![machine, at]).await?;
+        if revoked + ended == 0 {
+            return Ok(0);
+        }
+        events::insert_in_change(&mut change, event).await?;
+        change.commit(entry).await?;
+        Ok(revoked + ended)
     }
 
     pub async fn bmc_set(&self, to: &[Bmc], entry: &AuditEntry) -> Result<(), StoreError> {

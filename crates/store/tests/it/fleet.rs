@@ -287,10 +287,32 @@ pub async fn an_agents_token_is_redeemed_once(bed: &Bed) {
     check("hash", "k2", "S1", Redeemed::Spent(machine)).await;
 
     let certificate = AgentCertificate { machine, not_after: LATER, revoked: false };
-    store.agent_certify("02", &certificate).await.unwrap();
-    store.agent_certify("04", &certificate).await.unwrap();
-    assert_eq!(store.agent_revoke(machine).await.unwrap(), 2);
-    assert!(store.agent_certificate("02").await.unwrap().unwrap().revoked);
+    let good = async |serial: &str| !store.agent_certificate(serial).await.unwrap().unwrap().revoked;
+    let of = |millis: i64, machine: u128| AgentCertificate {
+        machine: MachineId(machine),
+        not_after: UnixMillis(LATER.0 + millis),
+        ..certificate
+    };
+    // Who enrols anew withdraws what was there before, of its own machine.
+    store.agent_certify("f2", &of(0, 2)).await.unwrap();
+    assert_eq!(store.agent_enrol("02", &of(0, 1)).await.unwrap(), 0);
+    assert_eq!(store.agent_enrol("04", &of(1, 1)).await.unwrap(), 1);
+    assert_eq!([good("02").await, good("04").await, good("f2").await], [false, true, true]);
+    // A renewal withdraws its forerunner when it was seen, and a later one not.
+    store.agent_certify("06", &of(2, 1)).await.unwrap();
+    store.agent_certify("08", &of(3, 1)).await.unwrap();
+    assert_eq!(store.agent_supersede(machine, "06").await.unwrap(), 1);
+    assert_eq!(store.agent_supersede(machine, "06").await.unwrap(), 0);
+    assert_eq!([good("04").await, good("06").await, good("08").await, good("f2").await], [false, true, true, true]);
+    // A person withdraws everything, with a reason that is kept; tokens too.
+    let row = store.machine(machine).await.unwrap().unwrap();
+    let event = FleetEvent::of(&row.machine, NOW, "agent revoked", "its disk was stolen");
+    assert_eq!(store.agent_revoke(machine, NOW, &event, &entry("machine.update")).await.unwrap(), 3);
+    assert_eq!([good("06").await, good("08").await, good("f2").await], [false, false, true]);
+    check("hash", "k1", "S1", Redeemed::Expired(machine)).await;
+    assert_eq!(store.agent_revoke(machine, NOW, &event, &entry("machine.update")).await.unwrap(), 0);
+    let told = store.fleet_events_last(Some(machine), 10).await.unwrap();
+    assert_eq!(told.iter().filter(|event| event.kind == "agent revoked").count(), 1);
     assert_eq!(store.agent_certificate("03").await.unwrap(), None);
 
     let bmc = Bmc { machine, url: "https://b".into(), username: "u".into(), password: "p".into(), pin: None };
