@@ -28,6 +28,10 @@ pub const FLUSH_EVERY: Duration = Duration::from_secs(30);
 /// look-ups a second.
 pub const STANDING_MILLIS: i64 = 60_000;
 
+/// A clock that moved by more against ours than what is stored is stored again, though nothing else of its agent changed: a thirtieth
+/// of the skew that holds a machine (5 min), and a hundred times what the way of a report makes of a clock that is right.
+pub const SKEW_MOVED_MILLIS: i64 = 10_000;
+
 /// Clones are one desk.
 #[derive(Clone)]
 pub struct AgentDesk(Arc<Inner>);
@@ -43,6 +47,8 @@ struct Inner {
 #[derive(Default)]
 struct Heard {
     alive: BTreeMap<MachineId, UnixMillis>,
+    /// The skew that is stored of each machine.
+    skews: BTreeMap<MachineId, i64>,
     /// Machines whose agents say that they begin nothing new.
     stopped: BTreeMap<MachineId, bool>,
     /// The certificate of each machine that was last found good, and when.
@@ -103,16 +109,18 @@ impl AgentDesk {
         let machine = seen.machine;
         if let Some(state) = &seen.state {
             self.heard().stopped.insert(machine, state.stopped);
-            let mut agent = state.agent.clone();
-            (agent.at, agent.clock_skew_ms) = (seen.at, seen.skew_ms);
+            let (mut agent, skew_ms) = (state.agent.clone(), seen.skew_ms);
+            (agent.at, agent.clock_skew_ms) = (seen.at, skew_ms);
             let seen = [
                 (machine, seen.at, Observation::Agent(agent)),
                 (machine, seen.at, Observation::Running(state.running)),
             ];
             self.0.store.observe(&seen).await?;
+            self.heard().skews.insert(machine, skew_ms);
             self.0.bell.ring();
         } else {
             self.heard().alive.insert(machine, seen.at);
+            self.take_skew(seen).await?;
         }
         let mut events: Vec<(u64, u64, Event)> = Vec::with_capacity(seen.events.len());
         for event in &seen.events {
@@ -126,6 +134,22 @@ impl AgentDesk {
         for done in seen.done.iter().filter(|done| !done.ok) {
             tracing::warn!(%machine, command = %done.id, text = done.text, "an agent could not do what it was told");
         }
+        Ok(())
+    }
+
+    /// A clock was set, well or badly, and nothing else changed: the step that holds a machine for its clock must see it.
+    async fn take_skew(&self, seen: &Seen) -> Result<(), StoreError> {
+        let (machine, skew_ms) = (seen.machine, seen.skew_ms);
+        let stored = self.heard().skews.get(&machine).copied();
+        if stored.is_some_and(|stored| stored.saturating_sub(skew_ms).saturating_abs() <= SKEW_MOVED_MILLIS) {
+            return Ok(());
+        }
+        // Nothing is stored of an agent before its first whole state, which carries its skew.
+        let Some(mut agent) = self.0.store.agent_seen(machine).await? else { return Ok(()) };
+        (agent.at, agent.clock_skew_ms) = (seen.at, skew_ms);
+        self.0.store.observe(&[(machine, seen.at, Observation::Agent(agent))]).await?;
+        self.heard().skews.insert(machine, skew_ms);
+        self.0.bell.ring();
         Ok(())
     }
 

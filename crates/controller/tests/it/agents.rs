@@ -5,7 +5,7 @@ use agent::ca::Issued;
 use agent::site::{Desk, FullState, NumberedEvent, Redeem, Refusal, Run, Seen};
 use agent::token::Token;
 use agent::wire::CommandKind;
-use controller::agents::{AgentDesk, STANDING_MILLIS};
+use controller::agents::{AgentDesk, SKEW_MOVED_MILLIS, STANDING_MILLIS};
 use controller::reconcile::{Bell, Wanted, Wants};
 use fleet::action::Action;
 use fleet::machine::{Finding, Lifecycle};
@@ -183,4 +183,30 @@ async fn who_enrols_anew_or_renews_withdraws_what_was_before() {
     assert_eq!(say("08", later(STANDING_MILLIS * 2 + 2)).await, Err(Refusal::Revoked));
     assert_eq!(desk.standing(machine, "08").await, Err(Refusal::Revoked));
     say("09", later(STANDING_MILLIS * 2 + 3)).await.unwrap();
+}
+
+/// Its whole state says nothing new: the digest is the same. What holds the machine must end all the same.
+#[tokio::test]
+async fn a_clock_that_was_set_is_seen_without_anything_else() {
+    let site = Site::start().await;
+    let (desk, _, machine) = desk(&site).await;
+    let skew = async || site.store.observed(machine).await.unwrap().agent.unwrap().clock_skew_ms;
+    const DAY: i64 = 86_400_000;
+    // Before anything is known of it there is nothing to correct.
+    desk.report(&Seen { skew_ms: DAY, ..seen(machine, NOW) }).await.unwrap();
+    desk.report(&Seen { state: Some(state()), skew_ms: DAY, ..seen(machine, NOW) }).await.unwrap();
+    assert_eq!(skew().await, DAY);
+    for (said, stored) in [
+        (DAY - SKEW_MOVED_MILLIS, DAY),
+        (DAY - SKEW_MOVED_MILLIS - 1, DAY - SKEW_MOVED_MILLIS - 1),
+        (7, 7),
+        (7 + SKEW_MOVED_MILLIS, 7),
+        (-DAY, -DAY),
+    ] {
+        desk.report(&Seen { skew_ms: said, ..seen(machine, later(10_000)) }).await.unwrap();
+        assert_eq!(skew().await, stored, "after {said}");
+    }
+    // The rest of what is known stays, and it is due.
+    let observed = site.store.observed(machine).await.unwrap();
+    assert_eq!((observed.agent.unwrap().driver.as_str(), observed.running), ("580", 3));
 }
