@@ -155,21 +155,21 @@ impl AgentDesk {
 
     /// What the machine is to do now, from what its last step wants.
     fn commands(&self, machine: MachineId) -> Vec<Command> {
-        let Some(wanted) = self.0.wants.of(machine) else { return self.resume(machine, None) };
+        // Nothing is known of what it is for: whoever reconciles says it.
+        let Some(wanted) = self.0.wants.of(machine) else { return Vec::new() };
         let mut commands: Vec<Command> = wanted.actions.iter().filter_map(|action| command(&wanted, action)).collect();
         if !wanted.actions.contains(&Action::StopWork) {
-            commands.extend(self.resume(machine, Some(&wanted)));
+            commands.extend(self.resume(&wanted));
         }
         commands
     }
 
-    /// A machine that stopped, and is not draining any more.
-    fn resume(&self, machine: MachineId, wanted: Option<&Wanted>) -> Vec<Command> {
-        let stopped = self.heard().stopped.get(&machine) == Some(&true);
-        match stopped && wanted.is_none_or(|wanted| wanted.lifecycle == Lifecycle::Accepted) {
-            true => vec![Command { id: "resume".to_owned(), what: CommandKind::ResumeWork }],
-            false => Vec::new(),
-        }
+    /// A machine that stopped, and is in service again. In a repair nothing begins: somebody has his hands in it.
+    fn resume(&self, wanted: &Wanted) -> Option<Command> {
+        let stopped = self.heard().stopped.get(&wanted.machine) == Some(&true);
+        let resumes = stopped && wanted.lifecycle == Lifecycle::Accepted;
+        // An agent does a command of one name once: each time in service is another.
+        resumes.then(|| Command { id: format!("resume/{}", wanted.entry), what: CommandKind::ResumeWork })
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::Notify;
 use types::MachineId;
 
-/// What one machine wants.
+/// What one machine wants; perhaps nothing, and then it is known at least what it is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     pub machine: MachineId,
@@ -37,10 +37,12 @@ impl Wants {
     /// Replaces what a machine wants.
     pub fn set(&self, wanted: Wanted) {
         let mut all = self.0.wanted.write().unwrap_or_else(PoisonError::into_inner);
-        let changed = match wanted.actions.is_empty() {
-            true => all.remove(&wanted.machine).is_some(),
-            false => all.insert(wanted.machine, wanted.clone()).as_ref() != Some(&wanted),
+        let before = match wanted.lifecycle {
+            Lifecycle::Retired if wanted.actions.is_empty() => all.remove(&wanted.machine),
+            _ => all.insert(wanted.machine, wanted.clone()),
         };
+        let quiet = |wanted: Option<&Wanted>| wanted.is_none_or(|wanted| wanted.actions.is_empty());
+        let changed = before.as_ref() != Some(&wanted) && !(quiet(before.as_ref()) && quiet(Some(&wanted)));
         drop(all);
         if changed {
             self.0.changed.notify_one();

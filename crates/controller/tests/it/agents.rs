@@ -129,16 +129,23 @@ async fn a_withdrawn_certificate_is_heard_no_more() {
 async fn machines_are_told_what_is_wanted_of_them() {
     let site = Site::start().await;
     let (desk, wants, machine) = desk(&site).await;
-    let want = |actions: Vec<Action>| {
-        let (slot, lifecycle) = ("h1/r01/k01/u01".to_owned(), Lifecycle::Accepted);
+    let want_in = |lifecycle: Lifecycle, actions: Vec<Action>| {
+        let slot = "h1/r01/k01/u01".to_owned();
         wants.set(Wanted { machine, slot, lifecycle, entry: 5, attempt: 1, actions });
     };
+    let want = |actions: Vec<Action>| want_in(Lifecycle::Accepted, actions);
     let told = async |stopped| {
         let state = Some(FullState { stopped, ..state() });
         let commands = desk.report(&Seen { state, ..seen(machine, NOW) }).await.unwrap();
         commands.into_iter().map(|command| command.id).collect::<Vec<_>>()
     };
     assert!(told(false).await.is_empty());
+    // Not one that nothing is known of, as in a process that does not reconcile, and not one that somebody repairs.
+    assert!(told(true).await.is_empty());
+    for state in Lifecycle::ALL.iter().filter(|state| **state != Lifecycle::Accepted) {
+        want_in(*state, Vec::new());
+        assert!(told(true).await.is_empty(), "{state}");
+    }
     want(vec![
         Action::Validate { suite: "short".into() },
         Action::PowerOn,
@@ -148,7 +155,7 @@ async fn machines_are_told_what_is_wanted_of_them() {
     assert_eq!(told(false).await, ["validate/5/1", &format!("reset/2/{}", NOW.0), "stop/5"]);
     want(Vec::new());
     // Nobody wants it stopped any more.
-    assert_eq!(told(true).await, ["resume"]);
+    assert_eq!(told(true).await, ["resume/5"]);
     let commands = desk.report(&seen(machine, NOW)).await.unwrap();
     assert_eq!(commands[0].what, CommandKind::ResumeWork);
     desk.finding(Some(machine), Finding::new("agent_clock_off", "", "a day", NOW)).await;
