@@ -12,6 +12,7 @@
 mod answer;
 mod listen;
 mod session;
+mod strangers;
 
 pub use listen::serve;
 pub use session::Limits;

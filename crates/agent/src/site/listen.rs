@@ -1,6 +1,9 @@
-//! Sockets: accept, TLS, HTTP/1.1, bodies with their limit. Who the sender is, is read from the certificate once a connection.
+//! Sockets: accept, TLS, HTTP/1.1, bodies with their limit. Who the sender is, is read from the certificate once a connection. Until
+//! then, and without one, it is a stranger (`strangers`), and has neither a machine's place nor its time.
 
 use super::answer::Peer;
+use super::session::Limits;
+use super::strangers::{Entry, Strangers};
 use super::{Desk, Site, code};
 use crate::ca::{self, CaError};
 use crate::tls;
@@ -12,13 +15,15 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 /// After an accept fails for want of file descriptors: long enough for some to come free.
@@ -36,12 +41,19 @@ pub async fn serve<D: Desk>(
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let (told, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
+    let hall = Arc::new(Hall::new(site.limits.connections_max));
+    let mut number = 0;
     tokio::pin!(stop);
     loop {
         tokio::select! {
-            accepted = listener.accept(), if connections.len() < site.limits.connections_max => match accepted {
-                Ok((socket, _)) => {
-                    connections.spawn(connection(site.clone(), acceptor.clone(), socket, stopped.clone()));
+            accepted = listener.accept() => match accepted {
+                Ok((socket, address)) => {
+                    number += 1;
+                    if let Some(stranger) = hall.enter(number, address.ip(), &site.limits) {
+                        let connection = connection(site.clone(), acceptor.clone(), socket, stopped.clone(), stranger);
+                        let handle = connections.spawn(connection);
+                        hall.keep(number, address.ip(), handle);
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(%error, "an agent's connection could not be accepted");
@@ -61,11 +73,67 @@ pub async fn serve<D: Desk>(
     Ok(())
 }
 
+/// Everybody who is connected.
+struct Hall {
+    strangers: Mutex<(Strangers, HashMap<u64, AbortHandle>)>,
+    machines: Arc<Semaphore>,
+}
+
+impl Hall {
+    fn new(machines_max: usize) -> Hall {
+        Hall { strangers: Mutex::default(), machines: Arc::new(Semaphore::new(machines_max)) }
+    }
+
+    fn strangers(&self) -> MutexGuard<'_, (Strangers, HashMap<u64, AbortHandle>)> {
+        // A panic elsewhere leaves lists that are still lists.
+        self.strangers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// None: it is closed, unheard.
+    fn enter(self: &Arc<Self>, id: u64, address: IpAddr, limits: &Limits) -> Option<Stranger> {
+        let mut strangers = self.strangers();
+        let gone = match strangers.0.enter(id, address, limits.strangers_max, limits.strangers_address_max) {
+            Entry::Refused => return None,
+            Entry::Replaces(other) => strangers.1.remove(&other),
+            Entry::Enters => None,
+        };
+        drop(strangers);
+        if let Some(handle) = gone {
+            handle.abort();
+        }
+        Some(Stranger { hall: self.clone(), id, address })
+    }
+
+    /// How a stranger is closed, unless it is gone already.
+    fn keep(&self, id: u64, address: IpAddr, handle: AbortHandle) {
+        let mut strangers = self.strangers();
+        if strangers.0.has(id, address) {
+            strangers.1.insert(id, handle);
+        }
+    }
+}
+
+/// A stranger's place, as long as it is one.
+struct Stranger {
+    hall: Arc<Hall>,
+    id: u64,
+    address: IpAddr,
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        let mut strangers = self.hall.strangers();
+        strangers.0.leave(self.id, self.address);
+        strangers.1.remove(&self.id);
+    }
+}
+
 async fn connection<D: Desk>(
     site: Arc<Site<D>>,
     acceptor: TlsAcceptor,
     socket: TcpStream,
     mut stopped: watch::Receiver<bool>,
+    stranger: Stranger,
 ) {
     let _ = socket.set_nodelay(true);
     // Strangers knock; that is no event worth a line.
@@ -76,6 +144,18 @@ async fn connection<D: Desk>(
     };
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(site.limits.idle).max_buf_size(HEAD_BYTES_MAX);
+    // A machine gives its stranger's place back and takes one of its own; who has none keeps it, for one message.
+    let (_stranger, _machine) = match peer {
+        Peer::Nobody => {
+            builder.header_read_timeout(site.limits.stranger).keep_alive(false);
+            (Some(stranger), None)
+        }
+        Peer::Machine(_) => {
+            let Ok(place) = stranger.hall.machines.clone().try_acquire_owned() else { return };
+            drop(stranger);
+            (None, Some(place))
+        }
+    };
     let service = service_fn(|request: Request<Incoming>| {
         let (site, peer) = (&site, &peer);
         async move { Ok::<_, Infallible>(take(site, peer, request).await) }

@@ -17,9 +17,15 @@ pub struct Limits {
     pub burst: u32,
     /// And then one in this time, on average: ten times as often as it is told.
     pub refill: Duration,
-    /// 1,250 agents, each connecting anew before the old connection is seen dead, and those that enrol: three times 1,250,
-    /// rounded up.
+    /// Of machines: 1,250 agents, each connecting anew before the old connection is seen dead: three times 1,250, rounded up.
     pub connections_max: usize,
+    /// Of which nobody knows yet whose they are, and of those who enrol: 1,250 agents at once after a restart of ours, and some.
+    pub strangers_max: usize,
+    /// Of these, from one address: a machine has one, a gateway before a hall of them a few at a time, since each takes
+    /// milliseconds.
+    pub strangers_address_max: usize,
+    /// Who has no certificate asks by then, and is closed after the answer.
+    pub stranger: Duration,
     /// Enrolments at once; each costs two signatures and a transaction.
     pub enrolments_max: usize,
     /// TLS must be done by then.
@@ -38,6 +44,9 @@ impl Default for Limits {
             burst: 20,
             refill: report_every / 10,
             connections_max: 4_096,
+            strangers_max: 2_048,
+            strangers_address_max: 64,
+            stranger: Duration::from_secs(5),
             enrolments_max: 32,
             handshake: Duration::from_secs(10),
             idle: report_every * 6,

@@ -51,6 +51,7 @@ pub struct Place {
     pub site: Arc<Site<MemoryDesk>>,
     pub clock: Arc<Dial>,
     pub address: Address,
+    pub at: std::net::SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     served: tokio::task::JoinHandle<()>,
 }
@@ -65,13 +66,14 @@ impl Place {
         let (authority, _) = Authority::make("site", clock.clone()).unwrap();
         let site = Site::new(MemoryDesk::default(), authority, vec!["127.0.0.1".into()], limits, clock.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = Address::parse(&format!("https://{}", listener.local_addr().unwrap())).unwrap();
+        let at = listener.local_addr().unwrap();
+        let address = Address::parse(&format!("https://{at}")).unwrap();
         let (stop, stopped) = oneshot::channel();
         let serving = agent::site::serve(site.clone(), listener, async {
             let _ = stopped.await;
         });
         let served = tokio::spawn(async { serving.await.unwrap() });
-        Place { site, clock, address, stop: Some(stop), served }
+        Place { site, clock, address, at, stop: Some(stop), served }
     }
 
     pub async fn close(mut self) {

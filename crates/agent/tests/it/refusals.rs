@@ -224,6 +224,23 @@ async fn names_with_control_characters() {
     place.close().await;
 }
 
+/// Whoever reaches the port may open what he likes: machines are heard.
+#[tokio::test]
+async fn strangers_shut_nobody_out() {
+    let handshake = Duration::from_secs(3_600);
+    let limits = Limits { connections_max: 1, strangers_max: 2, handshake, ..Limits::default() };
+    let place = Place::with(limits).await;
+    let knock = async || tokio::net::TcpStream::connect(place.at).await.unwrap();
+    let first = [knock().await, knock().await, knock().await];
+    // One with a certificate; the strangers that were there first make room, and are no machines.
+    let mut mine = place.agent(5, "S5").await;
+    let more = [knock().await, knock().await];
+    mine.send().await.unwrap();
+    mine.send().await.unwrap();
+    drop((first, more));
+    place.close().await;
+}
+
 #[tokio::test]
 async fn a_connection_that_broke_is_opened_again() {
     let place = Place::with(Limits { idle: Duration::from_millis(1), ..Limits::default() }).await;
