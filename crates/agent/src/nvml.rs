@@ -145,7 +145,8 @@ impl Drop for Watch {
 }
 
 fn seen(index: u32, device: &Device<'_>) -> GpuSeen {
-    let ecc = |kind| device.total_ecc_errors(kind, EccCounter::Aggregate).unwrap_or(0);
+    // Since its reset: what a GPU had in its life and was mended by a reset is no finding for ever.
+    let ecc = |kind| device.total_ecc_errors(kind, EccCounter::Volatile).unwrap_or(0);
     let (rows_remapped, remap_failed) = remaps(device);
     let up = |link: &u32| device.link_wrapper_for(*link).is_active().unwrap_or(false);
     GpuSeen {

@@ -7,7 +7,7 @@
 //!
 //! If we crash between the two: who was permitted and did not begin still waits, and is counted as waiting.
 
-use crate::machine::{Finding, Lifecycle, Machine, Spec};
+use crate::machine::{FaultMark, Finding, Lifecycle, Machine, Spec};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use types::{MachineId, UnixMillis};
@@ -111,7 +111,8 @@ pub fn decide<'a>(
     // Domain to the machines that complain about it, and since when.
     let mut complaints: BTreeMap<&str, (usize, UnixMillis)> = BTreeMap::new();
     for (spec, machine) in fleet {
-        for fault in machine.faults.iter().filter(|fault| fault.cause != crate::lifecycle::VALIDATION_FAULT) {
+        let automatic = |fault: &&FaultMark| !fault.by_person && fault.cause != crate::lifecycle::VALIDATION_FAULT;
+        for fault in machine.faults.iter().filter(automatic) {
             let age = now.0 - fault.at.0;
             if age < HOUR {
                 begun.site_hour += 1;

@@ -162,13 +162,13 @@ pub fn step(spec: &Spec, machine: &Machine, observed: &Observed, rules: &Rules, 
     let situation = Situation { spec, machine: &next, observed, rules, now };
     next.repair = accepted::repair(&situation);
     let decided = decide(&Situation { spec, machine: &next, observed, rules, now });
-    let mut actions = apply(&mut next, decided, now);
+    let permitted = spec.wanted && spec.drain.is_none();
+    let mut actions = apply(&mut next, decided, permitted, now);
     if (machine.lifecycle, next.lifecycle) == (Lifecycle::Validated, Lifecycle::Accepted) {
         next.certificate = observed.certified.as_ref().map(|seen| seen.certificate);
     }
     if (machine.lifecycle, next.lifecycle) == (Lifecycle::Provisioned, Lifecycle::Validated) {
-        next.passed =
-            Some(Passed { suite: spec.suite.clone(), entry: machine.entry, attempt: machine.attempt });
+        next.passed = Some(Passed { suite: spec.suite.clone(), entry: machine.entry, attempt: machine.attempt });
     }
     judge(&mut next, spec, observed, rules, now);
     if next.lifecycle == machine.lifecycle {
@@ -220,8 +220,8 @@ fn overdue(situation: &Situation<'_>) -> bool {
     }
 }
 
-/// Writes the decision into the machine; answers what is to be done.
-fn apply(next: &mut Machine, decided: Next, now: UnixMillis) -> Vec<Action> {
+/// Writes the decision into the machine; answers what is to be done. `permitted`: a drain that nobody asked for.
+fn apply(next: &mut Machine, decided: Next, permitted: bool, now: UnixMillis) -> Vec<Action> {
     match decided {
         Next::Stay { reason, actions } => {
             next.hold = None;
@@ -232,7 +232,10 @@ fn apply(next: &mut Machine, decided: Next, now: UnixMillis) -> Vec<Action> {
             let same = next.hold.as_ref().filter(|hold| hold.code == finding.code && hold.about == finding.about);
             match same {
                 Some(hold) => finding.at = hold.at,
-                None if finding.code == provisioned::TEST_FAILED => fault(next, VALIDATION_FAULT, &finding.about, now),
+                None if finding.code == provisioned::TEST_FAILED => {
+                    let (cause, about) = (VALIDATION_FAULT.to_owned(), finding.about.clone());
+                    fault(next, FaultMark { at: now, cause, about, by_person: false });
+                }
                 None => {}
             }
             next.reason = finding.text.clone();
@@ -247,19 +250,19 @@ fn apply(next: &mut Machine, decided: Next, now: UnixMillis) -> Vec<Action> {
             Vec::new()
         }
         Next::Go { to, reason } => {
-            enter(next, to, reason, now);
+            enter(next, to, reason, permitted, now);
             Vec::new()
         }
     }
 }
 
 /// The only place where a machine's state changes.
-fn enter(machine: &mut Machine, to: Lifecycle, reason: String, now: UnixMillis) {
+fn enter(machine: &mut Machine, to: Lifecycle, reason: String, permitted: bool, now: UnixMillis) {
     assert!(legal(machine.lifecycle, to), "{} -> {to} is not an edge; no state may ask for it", machine.lifecycle);
     if to == Lifecycle::Drain
         && let Some(repair) = machine.repair.clone()
     {
-        fault(machine, &repair.code, &repair.about, now);
+        fault(machine, FaultMark { at: now, cause: repair.code, about: repair.about, by_person: !permitted });
     }
     if matches!(to, Lifecycle::Repair | Lifecycle::Retired) {
         machine.certificate = None;
@@ -280,11 +283,11 @@ fn enter(machine: &mut Machine, to: Lifecycle, reason: String, now: UnixMillis) 
     machine.reason = reason;
 }
 
-fn fault(machine: &mut Machine, cause: &str, about: &str, now: UnixMillis) {
+fn fault(machine: &mut Machine, mark: FaultMark) {
     if machine.faults.len() >= FAULTS_KEPT_MAX {
         machine.faults.remove(0);
     }
-    machine.faults.push(FaultMark { at: now, cause: cause.to_owned(), about: about.to_owned() });
+    machine.faults.push(mark);
 }
 
 /// Health and scheduling follow from the rest; they are never set by hand.

@@ -184,6 +184,9 @@ pub struct FaultMark {
     pub cause: String,
     #[serde(default)]
     pub about: String,
+    /// A person drained it while it waited for its permit: a fault like any other, and no automatic drain.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_person: bool,
 }
 
 /// An event repeats its kind for days on a bad GPU: 64 marks of about 80 bytes are 5 kB of the row, and more than the

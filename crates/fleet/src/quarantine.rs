@@ -46,8 +46,12 @@ mod tests {
 
     #[test]
     fn the_third_fault_in_thirty_days_counts() {
-        let day =
-            |day: i64| FaultMark { at: UnixMillis(day * 86_400_000), cause: "xid_79".into(), about: String::new() };
+        let day = |day: i64| FaultMark {
+            at: UnixMillis(day * 86_400_000),
+            cause: "xid_79".into(),
+            about: String::new(),
+            by_person: false,
+        };
         let check = |days: &[i64], now: i64, want: bool| {
             let faults: Vec<_> = days.iter().map(|it| day(*it)).collect();
             let verdict = verdict(&faults, &QuarantineRule::default(), UnixMillis(now * 86_400_000));

@@ -4,7 +4,7 @@
 //! ```text
 //! driver 580.95.05        the driver's version
 //! gpus 8                  how many
-//! ecc 3 1 20              GPU 3: uncorrectable, correctable errors
+//! ecc 3 1 20              GPU 3: uncorrectable, correctable errors since its reset; in its life a thousand more
 //! remap 3 2 1             GPU 3: rows remapped, whether a remap failed
 //! links 3 17              GPU 3: NVLinks up, else 18
 //! hot 3 91                GPU 3: this temperature, and throttled by it
@@ -173,12 +173,18 @@ extern "C" fn nvmlDeviceGetMemoryInfo_v2(_: *mut c_void, out: *mut Memory) -> c_
     put(out, Memory { version, total: MEMORY, reserved: 0, free: MEMORY, used: 0 })
 }
 
-/// Kind 0 is correctable, 1 is not.
+/// Kind 0 is correctable, 1 is not; counter 0 counts since the reset, 1 the GPU's life.
 #[unsafe(no_mangle)]
-extern "C" fn nvmlDeviceGetTotalEccErrors(device: *mut c_void, kind: c_int, _: c_int, out: *mut c_ulonglong) -> c_int {
+extern "C" fn nvmlDeviceGetTotalEccErrors(
+    device: *mut c_void,
+    kind: c_int,
+    counter: c_int,
+    out: *mut c_ulonglong,
+) -> c_int {
     let counts = of("ecc", device).unwrap_or_default();
     let at = if kind == 1 { 1 } else { 2 };
-    put(out, counts.get(at).copied().unwrap_or(0))
+    let life = if counter == 1 { 1_000 } else { 0 };
+    put(out, counts.get(at).copied().unwrap_or(0) + life)
 }
 
 #[repr(C)]

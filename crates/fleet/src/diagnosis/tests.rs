@@ -81,6 +81,7 @@ fn the_same_fault_after_a_drain_is_an_exchange() {
         at: UnixMillis(T - ago),
         cause: "xid_79".into(),
         about: about.into(),
+        by_person: false,
     };
     let check = |about, ago, want| {
         let mut machine = Machine { faults: vec![mark(about, ago)], ..accepted() };

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::diagnosis::LINK_DOWN;
-use crate::machine::{FaultMark, MachineKind};
+use crate::machine::MachineKind;
 use types::MachineId;
 
 const NOW: UnixMillis = UnixMillis(100 * DAY);
@@ -37,7 +37,7 @@ fn waiting(from: u128, count: u128, domain: &str, code: &str, about: &str) -> Ve
 }
 
 fn drained(id: u128, domain: &str, cause: &str, ago: i64) -> (Spec, Machine) {
-    let fault = FaultMark { at: UnixMillis(NOW.0 - ago), cause: cause.into(), about: String::new() };
+    let fault = FaultMark { at: UnixMillis(NOW.0 - ago), cause: cause.into(), about: String::new(), by_person: false };
     let machine = Machine { faults: vec![fault], ..Machine::planned(MachineId(id), UnixMillis(0)) };
     (spec(domain), machine)
 }
@@ -89,6 +89,34 @@ fn failed_suites_are_no_drains() {
     let failed: Vec<_> =
         (1_000..1_030).map(|id| drained(id, "leaf-1", crate::lifecycle::VALIDATION_FAULT, 1)).collect();
     assert_eq!(granted(&[failed, waiting(1, 1, "leaf-1", "xid_79", "gpu1")].concat()), 1);
+}
+
+/// A machine that waits for a permit, and what its drain counts as.
+#[test]
+fn what_a_person_drains_is_no_automatic_drain() {
+    let agent = crate::observed::AgentSeen {
+        at: UnixMillis(NOW.0 - HOUR),
+        serial: String::new(),
+        driver: String::new(),
+        gpus: BTreeMap::new(),
+        clock_skew_ms: 0,
+    };
+    let observed = crate::observed::Observed { agent: Some(agent), ..Default::default() };
+    let drained = |by_person: bool| {
+        let (mut spec, machine) = waiting(1, 1, "leaf-1", "agent_silent", "").remove(0);
+        let rules =
+            crate::lifecycle::Rules { permits: decided(&[(spec.clone(), machine.clone())]), ..Default::default() };
+        spec.drain = by_person.then(|| "a look at its fans".to_owned());
+        let machine = crate::lifecycle::step(&spec, &machine, &observed, &rules, NOW).next;
+        assert_eq!((machine.lifecycle, machine.faults.len()), (Lifecycle::Drain, 1), "{}", machine.reason);
+        assert_eq!(machine.faults[0].by_person, by_person);
+        (spec, machine)
+    };
+    let eight = |by_person: bool| {
+        let begun = (0..8).map(|_| drained(by_person));
+        begun.chain(waiting(9, 1, "leaf-1", "xid_79", "gpu1")).collect::<Vec<_>>()
+    };
+    assert_eq!((granted(&eight(true)), granted(&eight(false))), (1, 0));
 }
 
 #[test]

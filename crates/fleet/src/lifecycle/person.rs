@@ -53,6 +53,6 @@ pub fn send_to_repair(
     };
     next.repair = Some(Finding::new(code, about, format!("sent to repair by {by}: {reason}"), now));
     let why = next.repair.as_ref().map_or_else(String::new, |repair| repair.text.clone());
-    enter(&mut next, Lifecycle::Repair, why, now);
+    enter(&mut next, Lifecycle::Repair, why, false, now);
     Ok(next)
 }
