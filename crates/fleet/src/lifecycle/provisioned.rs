@@ -32,7 +32,9 @@ pub(super) fn step(situation: &Situation<'_>) -> Next {
         return Next::hold(situation.finding(TEST_FAILED, &measure.about, text));
     }
     if run.ended_at.is_none() {
-        return Next::stay(format!("validation runs: {} tests ended", run.tests.len()), Vec::new());
+        // Asked for until it ended: an agent begins a run once, and one that was started anew begins it anew.
+        let ask = vec![Action::Validate { suite: suite.clone() }];
+        return Next::stay(format!("validation runs: {} tests ended", run.tests.len()), ask);
     }
     verdict(situation, run)
 }

@@ -176,6 +176,10 @@ fn from_the_pallet_to_capacity() {
     rig.agent();
     rig.check(Provisioned, &[]);
     rig.check(Provisioned, &[Action::Validate { suite: "burn-in".into() }]);
+    // And on, while it runs: an agent that is started anew in the middle of it knows nothing of it.
+    rig.validation(TestOutcome::Passed);
+    rig.seen.validation.as_mut().unwrap().ended_at = None;
+    rig.check(Provisioned, &[Action::Validate { suite: "burn-in".into() }]);
     rig.validation(TestOutcome::Passed);
     rig.check(Validated, &[]);
     rig.check(Validated, &[Action::Certify]);

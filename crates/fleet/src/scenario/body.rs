@@ -27,6 +27,8 @@ pub(super) struct Body {
     /// When a silent agent speaks again by itself.
     pub agent_back: Option<UnixMillis>,
     enrolled: bool,
+    /// Entry and attempt of the suite that its agent runs; gone with the agent.
+    suite: Option<(u64, u32)>,
     pub will: TestWill,
     /// None: a program that does not end.
     pub running: Option<u32>,
@@ -51,6 +53,7 @@ impl Body {
             agent: Voice::Well,
             agent_back: None,
             enrolled: false,
+            suite: None,
             will: TestWill::Passes,
             running: Some(0),
         }
@@ -79,6 +82,9 @@ impl Body {
             self.agent_back = None;
             self.agent = Voice::Well;
         }
+        if self.agent == Voice::Silent {
+            self.suite = None;
+        }
         if self.racked {
             match (&self.bmc, &mut seen.bmc) {
                 (Voice::Silent, Some(bmc)) => bmc.silent_since = bmc.silent_since.or(Some(now)),
@@ -92,6 +98,7 @@ impl Body {
         seen.running = self.running.unwrap_or(1);
         if let Some(run) = &mut seen.validation
             && run.ended_at.is_none()
+            && self.suite == Some((run.entry, run.attempt))
             && now.0 - run.begun_at.0 >= VALIDATION_MILLIS
         {
             run.ended_at = Some(now);
@@ -151,7 +158,10 @@ impl Body {
                 }
             }
             Action::Provision => self.enrolled = true,
+            // Once, however often it is asked.
+            Action::Validate { .. } if self.suite == Some((machine.entry, machine.attempt)) => {}
             Action::Validate { suite } => {
+                self.suite = Some((machine.entry, machine.attempt));
                 seen.validation = Some(Validation {
                     suite: suite.clone(),
                     entry: machine.entry,

@@ -311,7 +311,8 @@ impl World {
                     _ => {}
                 }
                 // A silent agent does nothing.
-                let asked_of_agent = matches!(other, Action::RestartEngine { .. } | Action::ResetGpu { .. });
+                let asked_of_agent =
+                    matches!(other, Action::RestartEngine { .. } | Action::ResetGpu { .. } | Action::Validate { .. });
                 if !(asked_of_agent && unit.body.agent == Voice::Silent) {
                     unit.body.execute(other, &unit.spec, &unit.machine, &mut unit.seen, now);
                 }
