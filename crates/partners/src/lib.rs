@@ -4,6 +4,8 @@
 //! What it is not: it decides nothing about words (`dialects`), passages (`knowledge`) or money (`gateway`), and it has no way to an
 //! engine but the gateway's. If we crash here: ADR 12.
 
+mod aicore;
+
 use gateway::inner::Inner;
 use std::sync::Arc;
 use store::Store;
@@ -40,6 +42,6 @@ impl Partners {
 
     /// Every route of every shell. One line for each shell: `.merge(sonar::routes())`.
     pub fn router(&self) -> axum::Router {
-        axum::Router::new().with_state(self.clone())
+        axum::Router::new().merge(aicore::routes()).with_state(self.clone())
     }
 }

@@ -13,6 +13,7 @@ mod deployments;
 mod embeddings;
 mod error;
 mod grounding;
+mod groups;
 mod masking;
 mod messages;
 mod read;
@@ -36,4 +37,5 @@ pub use deployments::{
 pub use embeddings::{Embeddings, EmbeddingsAnswer, PreparedEmbeddings};
 pub use error::{ApiError, Failure, Location};
 pub use grounding::{PASSAGES_MAX, Retrieval, united};
+pub use groups::{ResourceGroup, labels};
 pub use request::{CONFIGURATIONS_MAX, Completion};
