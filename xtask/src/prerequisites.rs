@@ -81,10 +81,16 @@ pub fn sdks() -> Result<()> {
     python("openapi", "openapi", &root::path().join("tests/openapi/requirements.txt"), "schemathesis")?;
     python("sushy", "sushy", &root::path().join("tests/redfish/requirements.txt"), "sushy-tools")?;
     python("vda5050", "vda5050", &root::path().join("tests/vda5050/requirements.txt"), "Python's jsonschema")?;
-    once("node", &read(&sdk.join("package-lock.json"))?, || {
-        screen::step("npm's OpenAI SDK into tests/sdk/node_modules (once)");
+    node("node", &sdk, "npm's OpenAI SDK")?;
+    node("node-aicore", &root::path().join("tests/aicore"), "npm's SAP AI SDK")
+}
+
+/// What a folder's lock file names, into its `node_modules`.
+fn node(name: &str, folder: &Path, what: &str) -> Result<()> {
+    once(name, &read(&folder.join("package-lock.json"))?, || {
+        screen::step(&format!("{what} into {}/node_modules (once)", folder.display()));
         let mut npm = Command::new("npm");
-        process::output(npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(&sdk)).map(|_| ())
+        process::output(npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(folder)).map(|_| ())
     })
 }
 

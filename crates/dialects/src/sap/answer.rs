@@ -33,6 +33,11 @@ impl Answer {
         }
     }
 
+    /// What the modules before the model did: an attempt that fails at the model tells it.
+    pub fn results(&self) -> &Map<String, Value> {
+        &self.results
+    }
+
     /// A whole answer in OpenAI's form.
     pub fn whole(&mut self, body: &[u8]) -> Vec<u8> {
         let llm = match serde_json::from_slice::<Value>(body) {

@@ -165,7 +165,8 @@ impl Attempt<'_> {
         }
         self.results.insert("templating".into(), all.clone().into());
         if let Some(masker) = &mut self.masker {
-            each_text(&mut all, &mut |text| masker.mask(text)).map_err(|error| not_masked(&error))?;
+            let masked = each_text(&mut all, &mut |text| masker.mask(text));
+            masked.map_err(|error| not_masked(&error).with_results(self.results.clone()))?;
             let masked = Value::from(all.clone()).to_string();
             let message = "input to the model was masked";
             self.results

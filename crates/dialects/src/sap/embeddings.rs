@@ -4,7 +4,7 @@ use super::attempt::not_masked;
 use super::error::{Failure, Location};
 use super::masking::Masking;
 use super::read::Object;
-use super::request::{json, version};
+use super::request::{RETRIES_MAX, TIMEOUT_SECONDS_MAX, TIMEOUT_SECONDS_USUAL, json, version};
 use serde_json::{Map, Value, json};
 
 #[derive(Debug)]
@@ -71,8 +71,8 @@ fn read(root: &Value) -> Result<Embeddings, Failure> {
     embeddings.only(&["model"]).map_err(wrong)?;
     let model = embeddings.need_object("model").map_err(wrong)?;
     model.only(&["name", "version", "params", "timeout", "max_retries"]).map_err(wrong)?;
-    model.whole("max_retries", 0..=5).map_err(wrong)?;
-    let timeout = model.whole("timeout", 1..=600).map_err(wrong)?;
+    model.whole("max_retries", 0..=RETRIES_MAX).map_err(wrong)?;
+    let timeout = model.whole("timeout", 1..=TIMEOUT_SECONDS_MAX).map_err(wrong)?;
     let params = params(&model).map_err(wrong)?;
     let masking = modules.object("masking").and_then(|it| it.map(|it| Masking::read(&it)).transpose());
     let masking = masking.map_err(|wrong| Failure::new(400, Location::Masking, wrong))?;
@@ -95,7 +95,7 @@ fn read(root: &Value) -> Result<Embeddings, Failure> {
     Ok(Embeddings {
         model: model.need_text("name").map_err(wrong)?.to_owned(),
         version: version(model.text("version").map_err(wrong)?),
-        timeout_seconds: timeout.unwrap_or(600),
+        timeout_seconds: timeout.unwrap_or(TIMEOUT_SECONDS_USUAL),
         params,
         texts,
         single,

@@ -6,6 +6,7 @@
 
 use super::read::{Object, Wrong};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use types::{CollectionId, Passage};
 
 /// Passages that one request may put into its prompt: as many as a receipt names.
@@ -38,7 +39,7 @@ struct Filter {
     collections: Vec<CollectionId>,
     top: u64,
     one_per_document: bool,
-    attributes: Vec<(String, Vec<String>)>,
+    attributes: BTreeMap<String, String>,
 }
 
 /// A question to be asked of the project's collections.
@@ -50,8 +51,8 @@ pub struct Retrieval {
     pub top: usize,
     /// Of each document its best passage only.
     pub one_per_document: bool,
-    /// Attributes of the document: any of the values, of each of the keys.
-    pub attributes: Vec<(String, Vec<String>)>,
+    /// What the document's metadata must say.
+    pub attributes: BTreeMap<String, String>,
 }
 
 impl Grounding {
@@ -149,7 +150,7 @@ pub fn united(found: Vec<Vec<Passage>>) -> Vec<Passage> {
 
 impl Default for Filter {
     fn default() -> Filter {
-        Filter { collections: Vec::new(), top: PASSAGES_USUAL, one_per_document: false, attributes: Vec::new() }
+        Filter { collections: Vec::new(), top: PASSAGES_USUAL, one_per_document: false, attributes: BTreeMap::new() }
     }
 }
 
@@ -194,11 +195,13 @@ impl Filter {
             one_per_document = documents.is_some();
             top = chunks.or(documents).unwrap_or(PASSAGES_USUAL);
         }
-        let mut attributes = Vec::new();
+        let mut attributes = BTreeMap::new();
         for (path, pair) in filter.list("document_metadata")?.unwrap_or_default() {
-            let pair = Object::of(pair, path)?;
+            let pair = Object::of(pair, &*path)?;
             pair.only(&["key", "value"])?;
-            attributes.push((pair.need_text("key")?.to_owned(), pair.texts("value")?.unwrap_or_default()));
+            let [value] = <[String; 1]>::try_from(pair.texts("value")?.unwrap_or_default())
+                .map_err(|_| format!("{path}.value must have exactly one element here"))?;
+            attributes.insert(pair.need_text("key")?.to_owned(), value);
         }
         Ok(Filter { collections, top, one_per_document, attributes })
     }
@@ -246,7 +249,7 @@ mod tests {
             collections: vec![id],
             top: 3,
             one_per_document: true,
-            attributes: vec![("dept".to_owned(), vec!["hr".to_owned()])],
+            attributes: BTreeMap::from([("dept".to_owned(), "hr".to_owned())]),
         };
         assert_eq!(retrievals, [expect]);
         let all = read(&with(json!({"data_repository_type": "vector", "data_repositories": ["*"]}))).unwrap();
@@ -265,6 +268,8 @@ mod tests {
         check(json!({"data_repository_type": "vector", "data_repositories": ["wiki"]}), "no collection wiki");
         check(json!({"data_repository_type": "vector", "data_repositories": []}), "names none");
         check(json!({"data_repository_type": "vector", "chunk_metadata": []}), "chunk_metadata");
+        let metadata = json!([{"key": "dept", "value": ["hr", "it"]}]);
+        check(json!({"data_repository_type": "vector", "document_metadata": metadata}), "exactly one element");
         let count = |count: u64| json!({"data_repository_type": "vector", "search_config": {"max_chunk_count": count}});
         assert!(read(&with(count(32))).is_ok());
         check(count(33), "from 1 to 32");

@@ -85,6 +85,7 @@ async fn attempt(
         attempt.grounded(&found);
     }
     let prepared = attempt.prepare(&call.request_id, before)?;
+    let done = prepared.answer.results().clone();
     let ask = Ask {
         dialect: Dialect::Sap,
         operation: Operation::ChatCompletions,
@@ -95,7 +96,8 @@ async fn attempt(
         egress: None,
         translator: Some(Box::new(Translated(prepared.answer))),
     };
-    asked(call, ask, model.timeout_seconds).await
+    let answer = asked(call, ask, model.timeout_seconds).await;
+    answer.map_err(|failed| Failed { failure: failed.failure.with_results(done), ..failed })
 }
 
 /// Refuses a model that the deployment leaves out, and a version that it does not have. A name that nothing has goes on to the

@@ -1,0 +1,120 @@
+//! What is refused, in which of the two shapes.
+
+use super::client::{Client, completion};
+use super::world::*;
+use http::Method;
+use serde_json::{Value, json};
+use types::MicroEur;
+
+/// One of the two shapes, and nothing of the other.
+fn assert_shape(body: &Value, orchestration: bool) {
+    let error = &body["error"];
+    let has = |name: &str| error.get(name).is_some();
+    assert!(error["message"].is_string());
+    match orchestration {
+        true => assert!(error["code"].is_u64() && has("request_id") && has("location") && !has("requestId"), "{body}"),
+        false => assert!(error["code"].is_string() && has("requestId") && has("target") && !has("location"), "{body}"),
+    }
+}
+
+#[tokio::test]
+async fn modules_placeholders_and_bodies() {
+    let world = World::start(vec![model("nano", says("Hello"))]).await;
+    let client = Client::of(&world.url, &KEY.to_string(), &key_text(KEY)).await;
+    let with = |name: &str, module: Value| {
+        let mut body = completion("nano", "Hi", json!({}));
+        body["config"]["modules"][name] = module;
+        body
+    };
+    let mut reference = completion("nano", "Hi", json!({}));
+    reference["config"]["modules"]["prompt_templating"]["prompt"] = json!({"template_ref": {"id": "x"}});
+    let shoes = json!({"providers": [{"type": "sap_data_privacy_integration", "method": "anonymization",
+        "entities": [{"type": "profile-shoe-size"}]}]});
+    for (name, body) in [
+        ("refused_filtering", with("filtering", json!({"input": {"filters": [{"type": "azure_content_safety"}]}}))),
+        ("refused_translation", with("translation", json!({"input": {"type": "sap_document_translation"}}))),
+        ("refused_module_unknown", with("telepathy", json!({}))),
+        ("refused_entity_unknown", with("masking", shoes)),
+        ("refused_template_ref", reference),
+        ("refused_placeholder_missing", completion("nano", "Hi {{?who}}", json!({}))),
+        ("refused_placeholder_unused", completion("nano", "Hi", json!({"who": "x"}))),
+        ("refused_model_unknown", completion("gone", "Hi", json!({}))),
+    ] {
+        let reply = client.complete(&body).await;
+        assert_eq!(reply.status, 400, "{name}");
+        assert_shape(&reply.json(), true);
+        insta::assert_snapshot!(name, reply.exchange);
+    }
+    assert!(world.engine(0).requests().is_empty(), "nothing of it reached the engine");
+}
+
+#[tokio::test]
+async fn paths_and_methods() {
+    let world = World::start(vec![model("nano", says("Hello"))]).await;
+    let client = Client::of(&world.url, &KEY.to_string(), &key_text(KEY)).await;
+    let deployment = client.deployment("orchestration", "orchestration", None).await;
+    for (name, method, path, status, orchestration) in [
+        ("deployment_unknown", Method::GET, "/v2/lm/deployments/d00000000000000000000000001".to_owned(), 404, false),
+        ("", Method::GET, "/v2/lm/deployments/nonsense".to_owned(), 404, false),
+        ("", Method::GET, "/v2/lm/configurations/conf_1".to_owned(), 404, false),
+        ("", Method::GET, "/v2/lm/scenarios/other/models".to_owned(), 404, false),
+        ("", Method::GET, "/v2/lm/scenarios/other/executables".to_owned(), 404, false),
+        ("path_unknown", Method::GET, "/v2/lm/artifacts".to_owned(), 404, false),
+        ("", Method::PUT, "/v2/lm/deployments".to_owned(), 405, false),
+        ("", Method::GET, format!("{deployment}/chat/completions"), 405, false),
+        ("", Method::GET, format!("{deployment}/v2/completion"), 405, true),
+        ("", Method::POST, format!("{deployment}/v2/poems"), 404, false),
+    ] {
+        let reply = client.call(method, &path, None).await;
+        assert_eq!(reply.status, status, "{path}");
+        assert_shape(&reply.json(), orchestration);
+        if !name.is_empty() {
+            insta::assert_snapshot!(name, reply.exchange);
+        }
+    }
+    let nowhere = "/v2/inference/deployments/d00000000000000000000000001";
+    let api = client.post(&format!("{nowhere}/chat/completions"), &json!({})).await;
+    let orchestration = client.post(&format!("{nowhere}/v2/completion"), &json!({})).await;
+    assert_eq!((api.status, orchestration.status), (404, 404));
+    assert_shape(&api.json(), false);
+    assert_shape(&orchestration.json(), true);
+    insta::assert_snapshot!("call_of_nothing_api", api.exchange);
+    insta::assert_snapshot!("call_of_nothing_orchestration", orchestration.exchange);
+    for (path, orchestration) in [("chat/completions", false), ("v2/completion", true)] {
+        let model = client.deployment("foundation-models", "azure-openai", None).await;
+        let base = if orchestration { &deployment } else { &model };
+        let reply = client.post(&format!("{base}/{path}"), &json!([1])).await;
+        assert_eq!(reply.status, 400);
+        assert_shape(&reply.json(), orchestration);
+    }
+}
+
+/// Both of SAP's clients try 429 again: it always says when.
+#[tokio::test]
+async fn too_many_in_both_shapes() {
+    let world = World::with(vec![model("nano", says("Hello"))], |snapshot| {
+        snapshot.projects[0].limits.requests_per_minute = Some(1);
+    })
+    .await;
+    let client = Client::of(&world.url, &KEY.to_string(), &key_text(KEY)).await;
+    assert_eq!(client.complete(&completion("nano", "Hi", json!({}))).await.status, 200);
+    let orchestration = client.complete(&completion("nano", "Hi", json!({}))).await;
+    let deployment = client.deployment("foundation-models", "azure-openai", None).await;
+    let chat = json!({"messages": [{"role": "user", "content": "Hi"}]});
+    let api = client.post(&format!("{deployment}/chat/completions"), &chat).await;
+    for (reply, shape) in [(&orchestration, true), (&api, false)] {
+        assert_eq!(reply.status, 429);
+        assert_shape(&reply.json(), shape);
+        let seconds: u64 = reply.headers["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((1..=60).contains(&seconds), "{seconds}");
+        assert!(reply.headers.contains_key("hoheit-receipt"), "refused, and receipted");
+    }
+    let budget = World::with(vec![model("nano", says("Hello"))], |snapshot| {
+        snapshot.tenants[0].budget = Some(MicroEur(1));
+    })
+    .await;
+    let client = Client::of(&budget.url, &KEY.to_string(), &key_text(KEY)).await;
+    let broke = client.complete(&completion("nano", "Hi", json!({}))).await;
+    assert_eq!((broke.status, broke.headers["retry-after"].to_str().unwrap()), (429, "3600"));
+    insta::assert_snapshot!("budget_exhausted", broke.exchange);
+}
