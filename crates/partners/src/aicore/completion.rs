@@ -33,6 +33,12 @@ impl From<Failure> for Failed {
     }
 }
 
+impl From<Box<Failed>> for Failed {
+    fn from(failed: Box<Failed>) -> Failed {
+        *failed
+    }
+}
+
 impl Failed {
     /// Whether the next configuration is tried: in a stream only after a model that there is not.
     fn goes_on(&self, stream: bool) -> bool {
@@ -107,7 +113,7 @@ pub(super) fn supported(
     models: &[Model],
     name: &str,
     version: Option<&str>,
-) -> Result<(), Failed> {
+) -> Result<(), Box<Failed>> {
     let known = models.iter().any(|model| model.name == name);
     let version_known = version.is_none_or(|version| version == MODEL_VERSION);
     if filter.permits(name) && (version_known || !known) {
@@ -117,7 +123,7 @@ pub(super) fn supported(
         true => format!("the configuration of this deployment leaves model {name} out"),
         false => format!("model {name} has no version {} here: say latest", version.unwrap_or_default()),
     };
-    Err(Failed { failure: Failure::new(400, Location::Llm, message), unsupported: true, receipt: None })
+    Err(Box::new(Failed { failure: Failure::new(400, Location::Llm, message), unsupported: true, receipt: None }))
 }
 
 /// The client's headers for the pipeline. An `Idempotency-Key` belongs to one inference: where there may be several it is left out.
@@ -150,6 +156,12 @@ pub(super) async fn asked(call: &Call, ask: Ask, timeout_seconds: u64) -> Result
     };
     let failure = Failure { retry_after: refused.retry_after, ..Failure::new(code, location, refused.message) };
     Err(Failed { failure, unsupported, receipt: refused.receipt })
+}
+
+impl From<Box<Failed>> for Refused {
+    fn from(failed: Box<Failed>) -> Refused {
+        (*failed).into()
+    }
 }
 
 impl From<Failed> for Refused {
