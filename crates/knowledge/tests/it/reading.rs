@@ -260,3 +260,17 @@ fn within_bounds() {
         assert_eq!((limit.current, limit.maximum), (Some(expect), Some(expect)));
     }
 }
+
+/// The child bounds itself before it reads: it may write no file, not even one that its parent opened for it.
+#[test]
+fn the_child_program_is_bounded() {
+    use std::os::unix::process::ExitStatusExt as _;
+    const SIGXFSZ: i32 = 25;
+    let dir = tempfile::tempdir().unwrap();
+    let document = dir.path().join("a.txt");
+    std::fs::write(&document, "Ein Satz.").unwrap();
+    let output = std::fs::File::create(dir.path().join("out")).unwrap();
+    let mut child = std::process::Command::new(crate::bed::reader().path);
+    let ended = child.stdin(std::fs::File::open(document).unwrap()).stdout(output).status().unwrap();
+    assert_eq!(ended.signal(), Some(SIGXFSZ), "{ended}");
+}
