@@ -13,6 +13,7 @@
 //!   receipt for the same place is refused as a fork ([`receipts`], [`log`]).
 
 mod aicore;
+mod asked;
 mod audit;
 mod change;
 mod database;
@@ -44,6 +45,7 @@ pub use aicore::configurations::AicoreConfiguration;
 pub use aicore::deployments::{AicoreDeployment, Allowed};
 pub use aicore::groups::AicoreGroup;
 pub use aicore::{DEFAULT_GROUP, Made};
+pub use asked::{AskedRow, AskedStatus, AskedTaken, NewAsked};
 pub use error::StoreError;
 pub use fleet::acceptances::{NewAcceptance, StoredAcceptance};
 pub use fleet::agents::{AgentCertificate, AgentToken, Bmc, Redeemed};

@@ -18,6 +18,7 @@ const ALL: &[&[&str]] = &[
     crate::aicore::configurations::STATEMENTS,
     crate::aicore::deployments::STATEMENTS,
     crate::aicore::groups::STATEMENTS,
+    crate::asked::STATEMENTS,
     crate::audit::STATEMENTS,
     crate::change::STATEMENTS,
     crate::endpoints::STATEMENTS,

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod aicore;
+mod asked;
 mod audited;
 mod fleet;
 mod idempotency;
@@ -111,6 +112,10 @@ suite! {
     knowledge::each_change_of_passages_moves_the_version,
     knowledge::a_collection_whose_time_is_over_is_as_good_as_deleted,
     knowledge::a_data_key_is_made_once_and_destroyed_for_good,
+    asked::a_question_is_taken_once_under_its_name,
+    asked::what_ended_does_not_end_again,
+    asked::what_nobody_speaks_for_is_failed,
+    asked::a_foreign_project_sees_nothing_and_time_forgets,
     upgrades::opening_again_keeps_everything,
     upgrades::receipts_of_the_first_version_move_into_runs,
     upgrades::a_newer_schema_is_refused,
