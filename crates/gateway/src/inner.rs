@@ -7,6 +7,8 @@
 //! What it is not: a way around anything. There is no call here that reaches an engine without an obligation. If we crash
 //! here: as in the pipeline; what a shell does between two inferences is its own matter.
 
+mod step;
+
 use crate::body::Outgoing;
 use crate::dial::Dial;
 use crate::dispatch::EngineClient;
@@ -23,6 +25,8 @@ use std::sync::Arc;
 use types::receipt::Egress;
 use types::snapshot::Price;
 use types::{Code, KeyId};
+
+pub use step::{Permission, Said, Step};
 
 /// A wire format of the same pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -81,6 +85,8 @@ pub struct Ask {
 /// What an obligation keeps of an [`Ask`].
 pub(crate) struct Foreign {
     pub dialect: Dialect,
+    /// What the receipt calls it, where no engine is asked.
+    pub step: Option<&'static str>,
     pub client_body: Bytes,
     pub passages: Arc<[String]>,
     pub egress: Option<Arc<Egress>>,
@@ -166,7 +172,8 @@ impl Inner {
         obligation.trace = gateway.begin_trace(&ask.headers);
         let passages = ask.passages.into_iter().take(PASSAGES_MAX).collect();
         let Ask { dialect, client_body, translator, .. } = ask;
-        obligation.speak(Foreign { dialect, client_body, passages, egress: ask.egress.map(Arc::new), translator });
+        let egress = ask.egress.map(Arc::new);
+        obligation.speak(Foreign { dialect, step: None, client_body, passages, egress, translator });
         match receive(obligation, ask.operation, &ours(&ask.headers), Full::new(ask.body)).await {
             Ok(received) => pipeline::infer(gateway, &self.client, received).await,
             Err(refused) => {

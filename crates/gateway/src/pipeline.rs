@@ -250,7 +250,7 @@ async fn refuse_with_receipt(
     response
 }
 
-fn journal_failed() -> Refusal {
+pub(crate) fn journal_failed() -> Refusal {
     Refusal::new(Code::Internal, "the receipt of this request could not be written: this gateway is ending")
 }
 
@@ -314,14 +314,14 @@ static RECEIPT: HeaderName = HeaderName::from_static(RECEIPT_HEADER);
 /// Type, receipt, request id, six of rates, and what hyper adds: one allocation and no growing.
 const HEADERS_USUAL: usize = 12;
 
-fn receipt_headers(headers: &mut HeaderMap, id: ReceiptId) {
+pub(crate) fn receipt_headers(headers: &mut HeaderMap, id: ReceiptId) {
     if let Ok(value) = HeaderValue::try_from(id.to_string()) {
         headers.insert(&REQUEST_ID, value.clone());
         headers.insert(&RECEIPT, value);
     }
 }
 
-fn rate_headers(headers: &mut HeaderMap, rates: RateView) {
+pub(crate) fn rate_headers(headers: &mut HeaderMap, rates: RateView) {
     if let Some(requests) = rates.requests {
         rate_header(headers, &REQUESTS, requests);
     }

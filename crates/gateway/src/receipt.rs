@@ -244,6 +244,10 @@ impl Obligation {
         self.foreign.as_ref().map_or(Dialect::OpenAi, |foreign| foreign.dialect)
     }
 
+    fn operation(&self) -> &'static str {
+        self.foreign.as_ref().and_then(|foreign| foreign.step).unwrap_or(self.operation.as_str())
+    }
+
     /// Whether an engine was asked.
     pub fn was_sent(&self) -> bool {
         self.served_by.is_some()
@@ -360,7 +364,7 @@ impl Obligation {
             project: self.key.project.id,
             key: self.key.key.id,
             dialect: self.dialect().as_str().into(),
-            operation: self.operation.as_str().into(),
+            operation: self.operation().into(),
             model: self.model.clone(),
             served_by: self.served_by.clone(),
             data_class: self.class,

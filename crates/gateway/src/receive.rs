@@ -176,7 +176,7 @@ async fn read(
 }
 
 /// The project's class is the floor: a header may raise it for one request, and a lower one changes nothing.
-fn data_class(headers: &HeaderMap, floor: DataClass) -> Result<DataClass, Refusal> {
+pub fn data_class(headers: &HeaderMap, floor: DataClass) -> Result<DataClass, Refusal> {
     let Some(value) = headers.get(DATA_CLASS_HEADER) else { return Ok(floor) };
     let asked: DataClass =
         value.to_str().unwrap_or_default().parse().map_err(|error: types::facts::DataClassError| {

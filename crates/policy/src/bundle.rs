@@ -5,11 +5,11 @@
 //! when somebody else asks.
 
 use crate::base::BASE;
-use crate::question::{self, Question, SCHEMA_TEXT};
+use crate::question::{self, INFER, Question, SCHEMA_TEXT, SEARCH_WEB};
 use crate::rule::{NO_PERMIT, RESIDENCY, RULE_ERROR, RULES_PER_OWNER_MAX, parse, parse_any};
 use crate::{PolicyError, Problem};
 use aws_lc_rs::digest::{SHA256, digest};
-use cedar_policy::{AuthorizationError, Authorizer, Policy, PolicySet};
+use cedar_policy::{ActionConstraint, AuthorizationError, Authorizer, Policy, PolicyId, PolicySet};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -82,11 +82,30 @@ impl Bundle {
 
     /// Decides. Whatever goes wrong on the way refuses.
     pub fn decide(&self, question: &Question<'_>) -> Decision {
+        self.decide_on(question, INFER)
+    }
+
+    /// Decides whether this provider of web searches may see a query: its facts are those of the question. Off unless a rule
+    /// permits that names the action; one that permits whatever is done was not written with this in mind.
+    pub fn decide_web(&self, question: &Question<'_>) -> Decision {
+        let decision = self.decide_on(question, SEARCH_WEB);
+        let rules = self.tenants.get(&question.tenant).unwrap_or(&self.operator);
+        let names_it = |name: &String| {
+            let rule = rules.policy(&PolicyId::new(name));
+            rule.is_some_and(|rule| rule.action_constraint() != ActionConstraint::Any)
+        };
+        if decision.permit && !decision.rules.iter().any(names_it) {
+            return Decision { permit: false, rules: vec![NO_PERMIT.to_owned()], residency: true };
+        }
+        decision
+    }
+
+    fn decide_on(&self, question: &Question<'_>, action: &str) -> Decision {
         if question.country.is_some_and(|country| country != question.facts.country) {
             return Decision { permit: false, rules: vec![RESIDENCY.to_owned()], residency: false };
         }
         let refuse = |rules| Decision { permit: false, rules, residency: true };
-        let Ok((request, entities)) = question::cedar(question) else {
+        let Ok((request, entities)) = question::cedar(question, action) else {
             return refuse(vec![RULE_ERROR.to_owned()]);
         };
         let rules = self.tenants.get(&question.tenant).unwrap_or(&self.operator);
@@ -105,7 +124,9 @@ impl Bundle {
         match response.decision() {
             cedar_policy::Decision::Allow => Decision { permit: true, rules: reasons, residency: true },
             cedar_policy::Decision::Deny if reasons.is_empty() => {
-                let unmet = BASE.iter().filter(|rule| rule.class == question.class).map(|rule| rule.name);
+                // The shipped rules are about inference.
+                let unmet = BASE.iter().filter(|rule| action == INFER && rule.class == question.class);
+                let unmet = unmet.map(|rule| rule.name);
                 refuse([NO_PERMIT].into_iter().chain(unmet).map(str::to_owned).collect())
             }
             cedar_policy::Decision::Deny => refuse(reasons),

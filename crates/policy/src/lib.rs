@@ -29,5 +29,5 @@ mod words;
 pub use base::base_rules;
 pub use bundle::{Bundle, Decision};
 pub use error::{Place, PolicyError, Problem};
-pub use question::{Question, SCHEMA_TEXT};
+pub use question::{Question, SCHEMA_TEXT, WEB_SEARCH};
 pub use rule::check_rule;

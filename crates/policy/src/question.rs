@@ -24,6 +24,14 @@ pub struct Question<'a> {
     pub facts: &'a EndpointFacts,
 }
 
+/// An endpoint sees the data of a request,
+pub(crate) const INFER: &str = "infer";
+/// and a provider of searches the words of a query, outside of the site.
+pub(crate) const SEARCH_WEB: &str = "search_web";
+
+/// What a rule calls the model of such a provider.
+pub const WEB_SEARCH: &str = "web-search";
+
 /// The words that rules may use.
 pub const SCHEMA_TEXT: &str = include_str!("../rules/infer.cedarschema");
 
@@ -71,7 +79,7 @@ pub(crate) fn class_level(class: DataClass) -> i64 {
 pub(crate) struct Unasked(String);
 
 /// The question in Cedar's words. Both are checked against the schema, like the rules that will read them.
-pub(crate) fn cedar(question: &Question<'_>) -> Result<(Request, Entities), Unasked> {
+pub(crate) fn cedar(question: &Question<'_>, action: &str) -> Result<(Request, Entities), Unasked> {
     fn text(value: impl Into<String>) -> RestrictedExpression {
         RestrictedExpression::new_string(value.into())
     }
@@ -102,7 +110,7 @@ pub(crate) fn cedar(question: &Question<'_>) -> Result<(Request, Entities), Unas
         ("class_level".to_owned(), RestrictedExpression::new_long(class_level(question.class))),
     ])
     .map_err(|e| Unasked(e.to_string()))?;
-    let request = Request::new(key, uid(&names.action, "infer"), endpoint, context, Some(&SCHEMA))
+    let request = Request::new(key, uid(&names.action, action), endpoint, context, Some(&SCHEMA))
         .map_err(|e| Unasked(e.to_string()))?;
     Ok((request, entities))
 }

@@ -109,7 +109,8 @@ pub struct ReceiptClaims {
     /// `openai`, `sonar`, `sap`: of what the client sent and got. An inference that a shell made on the way, such as the embedding
     /// of a question, has the dialect of the question.
     pub dialect: Cow<'static, str>,
-    /// `chat.completions`, `completions`, `embeddings`.
+    /// `chat.completions`, `completions`, `embeddings`; where no engine is asked also `search`, and `search.web` for a query that
+    /// leaves the site.
     pub operation: Cow<'static, str>,
     /// As asked for, cut to 128 bytes; `(unknown)` where there is no model of that name: what a caller writes there would
     /// otherwise stand in receipts for ever.

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::{Bytes, BytesMut};
 use gateway::Operation;
-use gateway::inner::{Ask, Dialect, Inner, PASSAGES_MAX, Translator};
+use gateway::inner::{Ask, Dialect, Inner, PASSAGES_MAX, Said, Step, Translator};
 use http::HeaderMap;
 use http_body_util::BodyExt;
 use serde_json::json;
@@ -181,4 +181,86 @@ async fn models_are_those_that_the_key_may_ask() {
     assert_eq!((models[0].name.as_str(), models[0].context_length), (MODEL, 8_192));
     assert_eq!(models[0].price.as_ref().unwrap().output.0, 2_000_000);
     world.receipts().await;
+}
+
+fn step(operation: &'static str) -> Step {
+    Step {
+        dialect: Dialect::Sonar,
+        operation,
+        headers: HeaderMap::new(),
+        client_body: Bytes::from_static(b"AS THE CLIENT SAID IT"),
+        model: MODEL.to_owned(),
+        passages: Vec::new(),
+        egress: None,
+    }
+}
+
+#[tokio::test]
+async fn what_no_engine_answers_is_receipted_all_the_same() {
+    let engine = ScriptedEngine::start(Behaviour::tokens(1)).await.unwrap();
+    let world = Setup::new().engine(&engine.url(), "DE").start().await;
+    let inner = Inner::new(world.gateway.clone());
+    let principal = inner.principal(KEY).unwrap();
+    let say = async |said| {
+        let (head, body) = inner.step(&principal, step("chat.completions"), said).await.into_parts();
+        assert!(head.headers.contains_key("hoheit-receipt"));
+        (head.status.as_u16(), body.collect().await.unwrap().to_bytes())
+    };
+    assert_eq!(say(Said::Whole("answer".into())).await, (200, "answer".into()));
+    let stream = Said::Stream { events: "events".into(), closing: "end".into() };
+    assert_eq!(say(stream).await, (200, "eventsend".into()));
+    let refusal = gateway::Refusal::new(Code::InvalidRequest, "no").param("x");
+    let (status, refused) = say(Said::Refused(refusal)).await;
+    assert!(status == 400 && refused.starts_with(b"{\"error\""), "{refused:?}");
+    let receipts = world.receipts().await;
+    let outcomes: Vec<_> = receipts.iter().map(|receipt| receipt.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Completed, Outcome::Completed, Outcome::Refused]);
+    let answers: Vec<_> = receipts.iter().map(|receipt| receipt.answer_commitment.clone()).collect();
+    assert_eq!(answers, [Some(committed(b"answer")), Some(committed(b"events")), None]);
+    for receipt in &receipts {
+        assert_eq!((&*receipt.operation, &*receipt.model, receipt.cost_micro_eur.0), ("chat.completions", MODEL, 0));
+        assert_eq!(receipt.request_commitment, committed(b"AS THE CLIENT SAID IT"));
+        assert!(receipt.served_by.is_none());
+    }
+    assert_eq!(engine.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn a_question_leaves_only_by_a_rule_that_names_it_and_is_receipted_before() {
+    let facts = types::EndpointFacts {
+        country: "FR".parse().unwrap(),
+        site: "web".to_owned(),
+        operator: "Suche".to_owned(),
+        provider: "suche.example".to_owned(),
+        jurisdiction: "FR".parse().unwrap(),
+        retention: types::Retention::None,
+        attestation: "none".to_owned(),
+    };
+    let world = Setup::new().start().await;
+    let inner = Inner::new(world.gateway.clone());
+    let principal = inner.principal(KEY).unwrap();
+    let refused = inner.may_search_web(&principal, &HeaderMap::new(), &facts).err().map(|refusal| refusal.code);
+    assert_eq!(refused, Some(Code::PolicyRefused));
+    let mut snapshot = Setup::new().snapshot;
+    snapshot.version = 2;
+    snapshot.rules.push(types::snapshot::Rule {
+        id: types::RuleId(1),
+        tenant: None,
+        name: "web".to_owned(),
+        text: "permit (principal, action == Action::\"search_web\", resource) when { context.class_level < 2 };"
+            .to_owned(),
+    });
+    world.gateway.publish(&signed(snapshot, types::UnixMillis(jiff_now()))).unwrap();
+    let permission = inner.may_search_web(&principal, &HeaderMap::new(), &facts).unwrap();
+    let secret = HeaderMap::from_iter([("hoheit-data-class".parse().unwrap(), "secret".parse().unwrap())]);
+    assert!(inner.may_search_web(&principal, &secret, &facts).is_err(), "a header raises the class here too");
+    let query_commitment = inner.commitment(&principal, b"query");
+    let egress = Egress { provider: facts.provider.clone(), jurisdiction: facts.jurisdiction, query_commitment };
+    let step = Step { egress: Some((egress, permission)), ..step("search.web") };
+    assert_eq!(inner.step(&principal, step, Said::Nothing).await.status(), 200);
+    let receipts = world.receipts().await;
+    assert_eq!((receipts.len(), &*receipts[0].operation, receipts[0].outcome), (1, "search.web", Outcome::Completed));
+    let egress = receipts[0].egress.as_ref().unwrap();
+    assert_eq!((egress.provider.as_str(), egress.query_commitment.clone()), ("suche.example", committed(b"query")));
+    assert_eq!((receipts[0].policy.permit, receipts[0].policy.rules.to_vec()), (true, vec!["web".to_owned()]));
 }

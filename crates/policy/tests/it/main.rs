@@ -6,6 +6,8 @@ mod control;
 mod decide;
 mod golden;
 mod narrow;
+
+mod web;
 mod written;
 
 use policy::{Bundle, Decision, Question};
