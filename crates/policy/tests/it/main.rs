@@ -6,7 +6,6 @@ mod control;
 mod decide;
 mod golden;
 mod narrow;
-
 mod web;
 mod written;
 
