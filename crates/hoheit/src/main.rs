@@ -29,10 +29,16 @@ struct Hoheit {
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// The command of the child that reads documents.
+const READ_DOCUMENT: &str = "read-document";
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve: gateway, control API, log and an embedded engine, all in one folder.
     Up(up::Options),
+    /// Read one document from standard input: what `up` starts for each upload, within bounds of its own.
+    #[command(name = READ_DOCUMENT, hide = true)]
+    ReadDocument,
     #[command(flatten)]
     Client(cli::Command),
 }
@@ -40,6 +46,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Hoheit::parse().command {
         Command::Up(options) => up::run(options).map_err(|error| cli::Failure::failed(format!("{error:#}"))),
+        Command::ReadDocument => return knowledge::read::child(knowledge::Limits::default().text_bytes_max),
         Command::Client(command) => cli::run(command),
     };
     match done {

@@ -5,16 +5,37 @@
 //! engine but the gateway's. If we crash here: ADR 12.
 
 mod aicore;
+mod collections;
+mod embedding;
+mod envelope;
+mod files;
+mod multipart;
+mod page;
+pub mod settings;
+mod sonar;
+pub mod web;
+
+pub use settings::Settings;
 
 use gateway::inner::Inner;
+use knowledge::Knowledge;
 use std::sync::Arc;
+use std::time::Duration;
 use store::Store;
+use tokio::sync::Semaphore;
 use types::UnixMillis;
+
+/// How often what is over is forgotten: expired collections, answers that nobody fetched, questions that were abandoned.
+const TEND_EVERY: Duration = Duration::from_secs(60);
 
 /// What the embedding program brings.
 pub struct Parts {
     pub inner: Inner,
     pub store: Store,
+    pub knowledge: Knowledge,
+    pub settings: Settings,
+    /// A provider of web searches, if the operator has one. None: no question ever leaves.
+    pub web: Option<Arc<dyn web::WebSearch>>,
     /// The site's name.
     pub site: String,
     /// How clients reach this site: scheme, host and port, without a trailing slash. Stands in credentials and in answers.
@@ -29,19 +50,55 @@ pub struct Parts {
 #[derive(Clone)]
 pub struct Partners {
     parts: Arc<Parts>,
+    uploads: Arc<Semaphore>,
 }
 
 impl Partners {
     pub fn new(parts: Parts) -> Partners {
-        Partners { parts: Arc::new(parts) }
+        Partners { parts: Arc::new(parts), uploads: Arc::new(Semaphore::new(files::UPLOADS_MAX)) }
     }
 
     pub fn parts(&self) -> &Parts {
         &self.parts
     }
 
+    /// Turns to upload.
+    pub(crate) fn uploads(&self) -> &Semaphore {
+        &self.uploads
+    }
+
     /// Every route of every shell. One line for each shell: `.merge(sonar::routes())`.
     pub fn router(&self) -> axum::Router {
-        axum::Router::new().merge(aicore::routes()).with_state(self.clone())
+        axum::Router::new()
+            .merge(aicore::routes())
+            .merge(sonar::routes())
+            .merge(files::routes())
+            .merge(collections::routes())
+            .with_state(self.clone())
+    }
+
+    /// What nobody's request does: at the start, files whose reading a crash cut off are read again; then, for ever, what is over
+    /// is forgotten. Read again without a client, a file gets no vectors: an embedding is made on somebody's key.
+    pub async fn tend(self) {
+        let knowledge = &self.parts.knowledge;
+        match knowledge.unfinished().await {
+            Ok(unfinished) => {
+                for file in unfinished {
+                    if let Err(error) = knowledge.resume(file, None).await {
+                        tracing::warn!(error = &error as &dyn std::error::Error, "a file whose reading was cut off");
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "files whose reading was cut off"),
+        }
+        let mut beat = tokio::time::interval(TEND_EVERY);
+        loop {
+            beat.tick().await;
+            // What fails is logged where it is told apart, and tried again.
+            let _retried = sonar::tend(&self).await;
+            if let Err(error) = knowledge.sweep().await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "collections whose time is over");
+            }
+        }
     }
 }

@@ -15,7 +15,7 @@ statements! {
     INSERT = "INSERT INTO asked (id, project, model, status, created_at, expires_at, alive_until, name, request, answer)
               VALUES ($1, $2, $3, 'created', $4, $5, $6, $7, $8, $9)
               ON CONFLICT (project, name) DO NOTHING";
-    BY_NAME = "SELECT id, model, status, created_at, started_at, ended_at, expires_at, request, error FROM asked
+    BY_NAME = "SELECT id, model, status, created_at, started_at, ended_at, expires_at, alive_until, request, error FROM asked
                WHERE project = $1 AND name = $2";
     FORGET_NAME = "DELETE FROM asked WHERE project = $1 AND name = $2 AND expires_at <= $3";
     BEGIN = "UPDATE asked SET status = 'running', started_at = $3, alive_until = $4
@@ -24,10 +24,10 @@ statements! {
     END = "UPDATE asked SET status = $3, ended_at = $4, error = $5, answer = $6
            WHERE project = $1 AND id = $2 AND ended_at IS NULL";
     ABANDON = "UPDATE asked SET status = 'failed', ended_at = $1, error = $2 WHERE ended_at IS NULL AND alive_until <= $1";
-    ONE = "SELECT id, model, status, created_at, started_at, ended_at, expires_at, request, error FROM asked
+    ONE = "SELECT id, model, status, created_at, started_at, ended_at, expires_at, alive_until, request, error FROM asked
            WHERE project = $1 AND id = $2 AND expires_at > $3";
     ANSWER = "SELECT answer FROM asked WHERE project = $1 AND id = $2 AND expires_at > $3 AND status = 'completed'";
-    LIST = "SELECT id, model, status, created_at, started_at, ended_at, expires_at, request, error FROM asked
+    LIST = "SELECT id, model, status, created_at, started_at, ended_at, expires_at, alive_until, request, error FROM asked
             WHERE project = $1 AND id < $2 AND expires_at > $3 ORDER BY id DESC LIMIT $4";
     SWEEP = "DELETE FROM asked WHERE expires_at <= $1";
 }
@@ -76,6 +76,8 @@ pub struct AskedRow {
     pub started_at: Option<UnixMillis>,
     pub ended_at: Option<UnixMillis>,
     pub expires_at: UnixMillis,
+    /// While it is open: until when somebody is known to work on it.
+    pub alive_until: UnixMillis,
     /// Digest of what was asked.
     pub request: [u8; 32],
     /// Why it failed.
@@ -116,6 +118,7 @@ fn row(row: &crate::database::Row) -> Result<AskedRow, StoreError> {
         started_at: c.int_opt()?.map(UnixMillis),
         ended_at: c.int_opt()?.map(UnixMillis),
         expires_at: UnixMillis(c.int()?),
+        alive_until: UnixMillis(c.int()?),
         request: c.hash()?,
         error: c.text_opt()?,
     })

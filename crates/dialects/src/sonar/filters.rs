@@ -70,6 +70,12 @@ impl Day {
     }
 }
 
+/// A time as `2026-11-27T10:00:00Z`.
+pub fn timestamp(time: UnixMillis) -> String {
+    let seconds = time.seconds().rem_euclid(86_400);
+    format!("{}T{:02}:{:02}:{:02}Z", Day::of(time), seconds / 3_600, seconds / 60 % 60, seconds % 60)
+}
+
 /// A host, and a path below it if one was named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Domain {
@@ -210,6 +216,7 @@ mod tests {
             check(bad, None);
         }
         assert_eq!(Day::of(NOW).to_string(), "2026-11-27");
+        assert_eq!(timestamp(UnixMillis(NOW.0 + 3_723_999)), "2026-11-27T11:02:03Z");
         assert_eq!(Day::of(UnixMillis(0)).to_string(), "1970-01-01");
         assert_eq!(Day::of(UnixMillis(1_772_323_199_999)).to_string(), "2026-02-28");
         assert_eq!(Day::of(UnixMillis(1_772_323_200_000)).to_string(), "2026-03-01");

@@ -82,6 +82,8 @@ pub struct Question {
     pub concise: bool,
     /// False: answered by the model alone, as the client asked.
     pub search: bool,
+    /// The client says itself that the web may be asked, too (`search_mode: web`). Whether it is, policy decides.
+    pub web: bool,
     pub context: ContextSize,
     pub limits: Limits,
     pub filters: Filters,
@@ -141,6 +143,7 @@ impl Question {
             stream: fields.flag("stream")?,
             concise: fields.choice("stream_mode", &["full", "concise"])? == Some("concise"),
             search: !fields.flag("disable_search")?,
+            web: fields.choice("search_mode", &["web"])?.is_some(),
             context,
             limits,
             filters: Filters::parse(fields, now)?,

@@ -25,6 +25,8 @@ pub struct Search {
     pub results: usize,
     pub filters: Filters,
     pub collections: Vec<String>,
+    /// As in a question: the web may be asked, too.
+    pub web: bool,
     page_chars: usize,
     all_chars: usize,
     pub server_time: bool,
@@ -59,6 +61,7 @@ impl Search {
             results: fields.number("max_results", 1, RESULTS_MAX)?.unwrap_or(RESULTS_USUAL) as usize,
             filters: Filters::parse(&fields, now)?,
             collections: collections(&fields)?,
+            web: fields.choice("search_mode", &["web"])?.is_some(),
             page_chars: (page * CHARS_PER_TOKEN) as usize,
             all_chars: (all * CHARS_PER_TOKEN) as usize,
             server_time: fields.flag("display_server_time")?,

@@ -152,8 +152,9 @@ async fn serve(options: Options, folder: Folder, clock: Arc<SystemClock>) -> Res
     let listener = TcpListener::bind(options.listen)
         .with_context(|| format!("cannot listen on {}: is the port in use?", options.listen))?;
     let address = listener.local_addr()?;
-    let partners = partners(&options, &folder, &store, &gateway, &clock, address);
+    let partners = partners(&options, &folder, &store, &gateway, &clock, address)?;
     let fallback = fallback(controller.router().merge(partners.router()));
+    let keeper = tokio::spawn(partners.tend());
     let lanes = gateway::listen::start(gateway.clone(), listener, lanes, tokio::runtime::Handle::current(), fallback)?;
     announce(&options, &folder, address, running.as_ref());
     fleet.announce();
@@ -172,6 +173,7 @@ async fn serve(options: Options, folder: Folder, clock: Arc<SystemClock>) -> Res
     tokio::task::spawn_blocking(move || closing.close_journal()).await?;
     shipper.await?;
     tender.abort();
+    keeper.abort();
     let _in_time = tokio::time::timeout(GIVE_BACK_AT_STOP, gateway.give_back()).await;
     stop.send_replace(true);
     fleet.stop().await;
@@ -237,8 +239,17 @@ fn controller(
 
 /// What access tokens of `/oauth/token` are keyed with, derived from the pepper: it is made for nothing else.
 fn token_key(pepper: &[u8; 32]) -> [u8; 32] {
+    derived(pepper, b"hoheit access tokens v1")
+}
+
+/// What the data keys of projects are wrapped with, derived likewise: whoever loses the pepper loses what is stored of documents.
+fn documents_key(pepper: &[u8; 32]) -> [u8; 32] {
+    derived(pepper, b"hoheit documents v1")
+}
+
+fn derived(pepper: &[u8; 32], purpose: &[u8]) -> [u8; 32] {
     let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, pepper);
-    let tag = aws_lc_rs::hmac::sign(&key, b"hoheit access tokens v1");
+    let tag = aws_lc_rs::hmac::sign(&key, purpose);
     tag.as_ref().try_into().expect("a tag of HMAC-SHA-256 has 32 bytes")
 }
 
@@ -249,17 +260,30 @@ fn partners(
     gateway: &Arc<Gateway>,
     clock: &Arc<SystemClock>,
     address: std::net::SocketAddr,
-) -> partners::Partners {
+) -> Result<partners::Partners> {
     let (wall, random) = (clock.clone(), clock.clone());
-    partners::Partners::new(partners::Parts {
+    let (now, dice) = (clock.clone(), clock.clone());
+    let program =
+        std::env::current_exe().context("where this program lies: it reads documents in a process of its own")?;
+    Ok(partners::Partners::new(partners::Parts {
         inner: gateway::inner::Inner::new(gateway.clone()),
         store: store.clone(),
+        knowledge: knowledge::Knowledge::new(knowledge::Parts {
+            store: store.clone(),
+            kek: documents_key(&folder.pepper),
+            clock: Arc::new(move || now.now()),
+            random: Arc::new(move |bytes| dice.random(bytes)),
+            reader: knowledge::ReaderProgram { path: program, args: vec![crate::READ_DOCUMENT.to_owned()] },
+            limits: knowledge::Limits::default(),
+        }),
+        settings: options.settings(),
+        web: None,
         site: folder.site.site.clone(),
         public_url: options.public_url(address),
         token_key: token_key(&folder.pepper),
         clock: Arc::new(move || wall.now()),
         random: Arc::new(move |bytes| random.random(bytes)),
-    })
+    }))
 }
 
 fn readiness(gateway: &Gateway) -> controller::Readiness {

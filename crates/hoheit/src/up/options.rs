@@ -63,6 +63,13 @@ pub struct Options {
     /// Left out, it is where it listens.
     #[arg(long, value_name = "URL", env = "HOHEIT_PUBLIC_URL")]
     pub public_url: Option<String>,
+    /// A name that clients ask for, and the model that it means: sonar=MODEL. May be said several times. Without one, the names of
+    /// the family `sonar` mean the site's model, if there is one only.
+    #[arg(long = "alias", value_name = "NAME=MODEL", value_parser = alias)]
+    pub aliases: Vec<(String, String)>,
+    /// The model that makes embeddings of documents and questions; left out, documents are found by their words.
+    #[arg(long, value_name = "MODEL", env = "HOHEIT_EMBEDDING_MODEL")]
+    pub embedding_model: Option<String>,
     /// A model for the embedded engine: a folder (safetensors, tokenizer.json, config.json) or a GGUF file.
     #[arg(long, value_name = "PATH", conflicts_with = "no_model")]
     pub model: Option<PathBuf>,
@@ -138,7 +145,18 @@ pub struct Options {
     pub log_format: LogFormat,
 }
 
+fn alias(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, model)) if !name.is_empty() && !model.is_empty() => Ok((name.to_owned(), model.to_owned())),
+        _ => Err("an alias is NAME=MODEL, for example sonar=qwen3-32b".to_owned()),
+    }
+}
+
 impl Options {
+    pub fn settings(&self) -> partners::Settings {
+        partners::Settings { aliases: self.aliases.clone(), embedding: self.embedding_model.clone() }
+    }
+
     /// Without a trailing slash.
     pub fn public_url(&self, listening: SocketAddr) -> String {
         let asked = self.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned());

@@ -18,6 +18,7 @@ mod rollout;
 mod script;
 mod sdk;
 mod site;
+mod sonar;
 mod start;
 mod stop;
 mod traces;
