@@ -64,7 +64,10 @@ async fn a_vector_store_is_searched_and_its_files_are_told() {
     };
     let found = search(json!({})).await.json();
     assert_eq!((&found["data"][0]["file_id"], &found["data"][0]["content"][0]["text"]), (&json!(file), &json!(TEXT)));
-    assert_eq!(found["data"][0]["attributes"], json!({"team": "hr", "year": "2026", "url": "https://a.example/f"}));
+    // What was said, and what was found in the document.
+    let attributes =
+        json!({"team": "hr", "year": "2026", "url": "https://a.example/f", "title": "frist.txt", "language": "de"});
+    assert_eq!(found["data"][0]["attributes"], attributes);
     let filter = |value: &str| json!({"filters": {"type": "eq", "key": "team", "value": value}});
     assert_eq!(search(filter("hr")).await.json()["data"].as_array().unwrap().len(), 1);
     assert_eq!(search(filter("it")).await.json()["data"], json!([]));
