@@ -116,6 +116,24 @@ async fn found_open_after_a_crash_it_has_failed_and_says_so() {
     assert!(failed["error_message"].as_str().unwrap().contains("ended before the answer"), "{failed}");
 }
 
+/// What nobody asks for is done all the same: the answer is not only hidden, its row is gone.
+#[tokio::test]
+async fn what_is_over_is_forgotten_without_a_request() {
+    let world = world(Behaviour { text: Some("Ja [1].".to_owned()), ..Behaviour::tokens(1) }).await;
+    let taken = world.call(OURS, "POST", PATH, ask("Wie heißt der Ort?", None)).await.json();
+    let id = id(&ended(&world, &id(&taken)).await).parse().unwrap();
+    world.ahead.store(7 * 86_400_000 + 1, Ordering::Relaxed);
+    let keeper = tokio::spawn(world.partners.clone().tend());
+    let project = types::ProjectId(10 + OURS);
+    let gone = async {
+        while world.store.asked(project, id, types::UnixMillis(0)).await.unwrap().is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), gone).await.unwrap();
+    keeper.abort();
+}
+
 #[tokio::test]
 async fn an_answer_is_kept_for_a_week() {
     let world = world(Behaviour { text: Some("Ja [1].".to_owned()), ..Behaviour::tokens(1) }).await;
