@@ -20,7 +20,7 @@ pub mod secret;
 
 pub use api::openapi;
 pub use controller::{AgentToken as AgentTokens, Controller, ControllerParts, Readiness};
-pub use input::BODY_BYTES_MAX;
+pub use input::{BODY_BYTES_MAX, SITE_BODY_BYTES_MAX};
 pub use issue::{Issuer, TTL as SNAPSHOT_TTL};
 pub use problem::{Problem, ProblemBody};
 pub use secret::Pepper;

@@ -23,7 +23,7 @@ pub use apply::{ATTEMPTS_MAX, Event, Refusal, apply, legal};
 pub use assign::{Assignment, BATTERY_PERCENT_MIN, RobotFit, assign, for_people};
 pub use evidence::{TORQUE_MILLINEWTON_METRES_MAX, TORQUE_MILLINEWTON_METRES_MIN};
 pub use make::{Work, make, mass_g};
-pub use step::{ASSIGNED_MILLIS_MAX, Limits, RUNNING_MILLIS_MAX, step};
+pub use step::{ASSIGNED_MILLIS_MAX, Limits, RUNNING_MILLIS_MAX, is_late, step};
 
 use crate::machine::{Finding, words};
 use serde::{Deserialize, Serialize};

@@ -53,10 +53,14 @@ impl Change {
 
     /// Writes the entry and makes both true.
     pub(crate) async fn commit(mut self, entry: &AuditEntry) -> Result<(), StoreError> {
-        let values =
-            values![entry.id, entry.at, &entry.actor, &entry.action, &entry.object, entry.tenant, &entry.detail];
-        let written = self.session.run(INSERT_ENTRY, values).await;
-        written.map_err(|error| error.meaning("an audit entry of this id", "what the audit entry names"))?;
+        write_entry(&mut self.session, entry).await?;
         self.session.commit().await
     }
+}
+
+/// The entry of a change that no snapshot shows, within that change's transaction.
+pub(crate) async fn write_entry(session: &mut Session, entry: &AuditEntry) -> Result<(), StoreError> {
+    let values = values![entry.id, entry.at, &entry.actor, &entry.action, &entry.object, entry.tenant, &entry.detail];
+    let written = session.run(INSERT_ENTRY, values).await;
+    written.map_err(|error| error.meaning("an audit entry of this id", "what the audit entry names")).map(|_| ())
 }

@@ -21,6 +21,7 @@ mod endpoints;
 mod engines;
 mod error;
 mod fleet;
+mod gather;
 mod idempotency;
 mod keys;
 mod knowledge;
@@ -72,6 +73,8 @@ pub use tokens::ControlToken;
 #[derive(Clone)]
 pub struct Store {
     database: database::Database,
+    /// Small writes that are committed together.
+    gathering: std::sync::Arc<gather::Queue>,
 }
 
 impl Store {

@@ -63,7 +63,7 @@ impl Store {
         }
         .map_err(migration_error)?;
         crate::upgrade::move_receipts(&database).await?;
-        Ok(Store { database })
+        Ok(Store { database, gathering: Default::default() })
     }
 }
 
@@ -144,7 +144,8 @@ impl Store {
                 migrated.map_err(|error| sqlx::Error::Migrate(Box::new(error)))
             })
         });
-        Ok(Store { database: Database::Postgres(pool.connect_lazy_with(postgres_options(url)?)) })
+        let database = Database::Postgres(pool.connect_lazy_with(postgres_options(url)?));
+        Ok(Store { database, gathering: Default::default() })
     }
 }
 

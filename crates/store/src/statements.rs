@@ -31,6 +31,7 @@ const ALL: &[&[&str]] = &[
     crate::fleet::orders::STATEMENTS,
     crate::fleet::site_models::STATEMENTS,
     crate::fleet::steps::STATEMENTS,
+    crate::gather::STATEMENTS,
     crate::idempotency::STATEMENTS,
     crate::keys::STATEMENTS,
     crate::knowledge::attachments::STATEMENTS,

@@ -192,12 +192,15 @@ fn problem(error: TaskError) -> Problem {
 #[serde(deny_unknown_fields)]
 pub struct TaskFilter {
     state: Option<String>,
+    after: Option<TaskId>,
     limit: Option<u32>,
 }
 
-/// Lists the tasks of open orders that can be worked on, oldest order first; of each order the next one.
+/// Lists the tasks of open orders that can be worked on, oldest order first; of each order the next one. For the next page
+/// send the last id as `after`.
 #[utoipa::path(get, path = "/api/v1/tasks", tag = "fleet",
     params(("state" = Option<String>, Query, description = "only held, ready, assigned, running or failed ones"),
+        ("after" = Option<String>, Query, description = "only tasks after this one, and of later orders"),
         ("limit" = Option<u32>, Query, description = "1 to 1000, otherwise 100")),
     responses((status = 200, body = List<TaskBody>), (status = "4XX", body = crate::ProblemBody, content_type = "application/problem+json")))]
 pub async fn tasks(
@@ -213,17 +216,27 @@ pub async fn tasks(
         }
     };
     let limit = input::limit(filter.limit)?;
+    let wanted = |one: &&Task| match state {
+        Some(state) => one.state == state,
+        None => !matches!(one.state, TaskState::Waiting | TaskState::Done | TaskState::Skipped),
+    };
     let mut bodies = Vec::new();
     let mut after = None;
+    if let Some(id) = filter.after.filter(|_| may.caller.sees(None)) {
+        let unknown = || Problem::invalid("after: there is no such task; send the id of the last one that you got.");
+        let OrderRow { order, .. } = controller.store().order_of_task(id).await?.ok_or_else(unknown)?;
+        after = Some(order.id);
+        // Its order may have more of them, where a state was asked for that several tasks of an order are in.
+        if order.state == OrderState::Open {
+            let rest = order.tasks.iter().skip_while(|one| one.id != id).skip(1);
+            bodies.extend(rest.filter(wanted).map(|one| task(&order, one)));
+        }
+    }
     while may.caller.sees(None) && bodies.len() < limit as usize {
         let rows = controller.store().orders(after, Some(OrderState::Open.as_str()), limit).await?;
         let Some(last) = rows.last() else { break };
         after = Some(last.order.id);
         for row in &rows {
-            let wanted = |one: &&Task| match state {
-                Some(state) => one.state == state,
-                None => !matches!(one.state, TaskState::Waiting | TaskState::Done | TaskState::Skipped),
-            };
             bodies.extend(row.order.tasks.iter().filter(wanted).map(|one| task(&row.order, one)));
         }
     }

@@ -2,7 +2,7 @@
 
 use super::Answer;
 use crate::access::{Allowed, SiteRead, SiteUpdate};
-use crate::input::Body;
+use crate::input::{LargeBody, SITE_BODY_BYTES_MAX};
 use crate::{Controller, Problem};
 use axum::Json;
 use axum::extract::State;
@@ -78,7 +78,7 @@ pub(super) async fn machines(store: &Store) -> Result<Vec<MachineRow>, StoreErro
 pub async fn apply(
     may: Allowed<SiteUpdate>,
     State(controller): State<Controller>,
-    Body(new): Body<SiteNew>,
+    LargeBody(new): LargeBody<SiteNew, SITE_BODY_BYTES_MAX>,
 ) -> Answer<SiteApplied> {
     may.caller.require(None)?;
     let reading = site::read(&new.text, new.serials.as_deref());

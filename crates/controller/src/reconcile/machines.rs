@@ -278,10 +278,12 @@ impl Reconciler {
     }
 
     async fn read_cables(&mut self) -> Result<(), PassError> {
-        let Some(model) = self.parts.store.site_model().await? else { return Ok(()) };
-        if model.version != self.cables.version {
-            self.cables = Cables { version: model.version, by_slot: super::orders::cables(&model) };
+        // The file with its serial numbers is megabytes, and a pass comes many times a second.
+        if self.parts.store.site_version().await? == self.cables.version {
+            return Ok(());
         }
+        let Some(model) = self.parts.store.site_model().await? else { return Ok(()) };
+        self.cables = Cables { version: model.version, by_slot: super::orders::cables(&model) };
         Ok(())
     }
 

@@ -33,6 +33,10 @@ use tokio::sync::Notify;
 /// what other processes wrote is seen as late.
 pub const INTERVAL: Duration = Duration::from_millis(250);
 
+/// After a turn, before the next that the bell asks for: what many people and agents store meanwhile is one turn and not as
+/// many. 20 ms are nothing to a person, and 50 turns a second of two milliseconds at 1,250 machines a tenth of a core.
+const GATHERS: Duration = Duration::from_millis(20);
+
 /// After an error that may pass.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -81,9 +85,13 @@ pub async fn run(parts: ReconcilerParts, bell: Bell, shutdown: impl Future<Outpu
         if pause.is_zero() {
             continue;
         }
+        let rung = async {
+            tokio::time::sleep(GATHERS).await;
+            bell.rung().await;
+        };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = bell.rung() => {}
+            () = rung => {}
             () = &mut shutdown => return,
         }
     }

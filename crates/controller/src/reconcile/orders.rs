@@ -164,7 +164,8 @@ impl Reconciler {
         for word in &said {
             self.hear(word, &mut before, now);
         }
-        let late: Vec<Order> = self.open.values().map(|row| order::step(&row.order, &self.parts.orders, now)).collect();
+        let late = self.open.values().filter(|row| order::is_late(&row.order, &self.parts.orders, now));
+        let late: Vec<Order> = late.map(|row| order::step(&row.order, &self.parts.orders, now)).collect();
         for next in late {
             self.put(next, &mut before);
         }

@@ -1,7 +1,7 @@
 //! What time does to an order: a task that was given to somebody who does not begin is given back; one that does not end
 //! holds the order until a person has looked. It is never guessed that work was done.
 
-use super::{ATTEMPTS_MAX, Event, Order, OrderState, TaskState, apply};
+use super::{ATTEMPTS_MAX, Assignee, Event, Order, OrderState, Task, TaskState, apply};
 use std::collections::BTreeSet;
 use types::UnixMillis;
 
@@ -23,27 +23,37 @@ impl Default for Limits {
     }
 }
 
+/// Whether time does anything to it: for those who look at many orders, of which few are late.
+pub fn is_late(order: &Order, limits: &Limits, now: UnixMillis) -> bool {
+    late(order, limits, now).is_some()
+}
+
 /// The order as it is at this time; equal to the one before if nothing is late.
 pub fn step(order: &Order, limits: &Limits, now: UnixMillis) -> Order {
-    if order.state != OrderState::Open {
-        return order.clone();
-    }
-    // Tasks follow each other: at most one is at work.
-    let late = order.tasks.iter().find_map(|task| {
-        let age = now.0 - task.changed_at.0;
-        let who = task.assignee.clone()?;
-        match task.state {
-            TaskState::Assigned if age > limits.assigned => {
-                Some(Event::GiveBack { task: task.id, why: "not begun in time".to_owned() })
-            }
-            TaskState::Running if age > limits.running => {
-                let minutes = limits.running / 60_000;
-                let why = format!("not ended in {minutes} min (attempt {} of {ATTEMPTS_MAX})", task.attempts + 1);
-                Some(Event::Fail { task: task.id, by: who, why, retriable: false })
-            }
-            _ => None,
+    let event = late(order, limits, now).map(|(task, who)| match task.state {
+        TaskState::Running => {
+            let minutes = limits.running / 60_000;
+            let why = format!("not ended in {minutes} min (attempt {} of {ATTEMPTS_MAX})", task.attempts + 1);
+            Event::Fail { task: task.id, by: who.clone(), why, retriable: false }
         }
+        _ => Event::GiveBack { task: task.id, why: "not begun in time".to_owned() },
     });
-    let next = late.and_then(|event| apply(order, &event, &BTreeSet::new(), now).ok());
+    let next = event.and_then(|event| apply(order, &event, &BTreeSet::new(), now).ok());
     next.unwrap_or_else(|| order.clone())
+}
+
+/// The task that is late, and whose it is. Tasks follow each other: at most one is at work.
+fn late<'a>(order: &'a Order, limits: &Limits, now: UnixMillis) -> Option<(&'a Task, &'a Assignee)> {
+    if order.state != OrderState::Open {
+        return None;
+    }
+    order.tasks.iter().find_map(|task| {
+        let age = now.0 - task.changed_at.0;
+        let limit = match task.state {
+            TaskState::Assigned => limits.assigned,
+            TaskState::Running => limits.running,
+            _ => return None,
+        };
+        task.assignee.as_ref().filter(|_| age > limit).map(|who| (task, who))
+    })
 }

@@ -79,7 +79,7 @@ pub enum Command {
     Task(task::Task),
     /// All machines at once: counts, events, a live view.
     Fleet(fleet::Fleet),
-    /// Studies on a simulated site, in virtual time: replay a trace, overload an engine.
+    /// The simulated factory: studies in virtual time, or around a real site on loopback.
     Twin(twin::Twin),
 }
 

@@ -147,8 +147,8 @@ impl Task {
         let as_json = self.connection.json;
         let (which, body) = match self.command {
             TaskCommand::List { state } => {
-                let filter = state.map(|state| format!("&state={state}")).unwrap_or_default();
-                let tasks = client.get(&format!("/api/v1/tasks?limit=1000{filter}")).await?;
+                let filter = state.map(|state| format!("?state={state}")).unwrap_or_default();
+                let tasks = client.all(&format!("/api/v1/tasks{filter}")).await?;
                 return show::list(
                     as_json,
                     &tasks,

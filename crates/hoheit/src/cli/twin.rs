@@ -1,6 +1,8 @@
-//! `hoheit twin`: studies on a simulated site. Needs no site and no network; the deciding code is the product's own.
+//! `hoheit twin`: studies on a simulated site, which need no site and no network; and the factory on loopback around a real
+//! one. The deciding code is the product's own.
 
 mod overload;
+mod serve;
 mod study;
 
 use super::Failure;
@@ -15,7 +17,7 @@ use twin::replay::{self, REPLICAS_MAX, Request, Strategy, Summary, generate};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  hoheit twin replay trace.jsonl --replicas 8\n  hoheit twin overload\n  hoheit twin run munich-rollout"
+    after_help = "Examples:\n  hoheit twin replay trace.jsonl --replicas 8\n  hoheit twin overload\n  hoheit twin run munich-rollout\n  hoheit twin serve --site munich"
 )]
 pub struct Twin {
     #[command(subcommand)]
@@ -30,6 +32,8 @@ enum Verb {
     Overload(overload::Overload),
     /// A factory in virtual time: installation, faults, repairs; how long, how many spares, how much of it serves.
     Run(study::Run),
+    /// The factory on loopback around a real site: BMCs, agents, robots and people, over the real protocols.
+    Serve(Box<serve::Serve>),
 }
 
 /// How a replica is chosen.
@@ -130,6 +134,7 @@ impl Twin {
             Verb::Replay(replay) => replay.run(),
             Verb::Overload(study) => study.run(),
             Verb::Run(study) => study.run(),
+            Verb::Serve(serve) => serve.run(),
         }
     }
 }

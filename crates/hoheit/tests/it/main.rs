@@ -22,4 +22,5 @@ mod sonar;
 mod start;
 mod stop;
 mod traces;
+mod twin;
 mod watching;

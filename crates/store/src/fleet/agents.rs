@@ -1,7 +1,7 @@
 //! Agents' tokens and certificates, and where BMCs are. A token is redeemed once, in the transaction that names the
 //! certificate it was redeemed for.
 
-use crate::database::{Columns, int, values};
+use crate::database::{Columns, Session, int, values};
 use crate::fleet::events::{self, FleetEvent};
 use crate::statements::statements;
 use crate::{Store, StoreError};
@@ -74,6 +74,54 @@ fn bmc(mut c: Columns<'_>) -> Result<Bmc, StoreError> {
     Ok(Bmc { machine: c.parsed()?, url: c.text()?, username: c.text()?, password: c.text()?, pin: c.text_opt()? })
 }
 
+async fn redeem(
+    session: &mut Session,
+    hash: &str,
+    key: &str,
+    serial: &str,
+    now: UnixMillis,
+) -> Result<Redeemed, StoreError> {
+    let rows = session.rows(TOKEN, values![hash]).await?;
+    let Some(row) = rows.first() else { return Ok(Redeemed::Unknown) };
+    let mut c = row.columns();
+    let (machine, bound, expires_at): (MachineId, _, _) = (c.parsed()?, c.text_opt()?, UnixMillis(c.int()?));
+    if now >= expires_at {
+        return Ok(Redeemed::Expired(machine));
+    }
+    if let Some(bound) = bound.filter(|bound| bound != serial) {
+        return Ok(Redeemed::OtherSerial(machine, bound));
+    }
+    match session.run(SPEND, values![hash, key]).await? {
+        0 => Ok(Redeemed::Spent(machine)),
+        _ => Ok(Redeemed::For(machine)),
+    }
+}
+
+async fn take_events(
+    session: &mut Session,
+    machine: MachineId,
+    events: &[(u64, u64, fleet::observed::Event)],
+) -> Result<(), StoreError> {
+    let rows = session.rows(MARK, values![machine]).await?;
+    let mut mark = match rows.first() {
+        None => (0, 0),
+        Some(row) => {
+            let mut c = row.columns();
+            (c.int()?, c.int()?)
+        }
+    };
+    // Runs are named by a random number: as the database's integer it is the same bits.
+    for (instance, number, event) in events {
+        let name = (instance.cast_signed(), int(*number, "the number of events")?);
+        if name.0 == mark.0 && name.1 <= mark.1 {
+            continue;
+        }
+        mark = name;
+        super::observations::incident(session, machine, event).await?;
+    }
+    session.run(PUT_MARK, values![machine, mark.0, mark.1]).await.map(|_| ())
+}
+
 impl Store {
     pub async fn agent_token_create(
         &self,
@@ -81,10 +129,15 @@ impl Store {
         token: &AgentToken,
         entry: &AuditEntry,
     ) -> Result<(), StoreError> {
-        let mut change = self.change().await?;
-        let put = change.run(PUT_TOKEN, values![hash, token.machine, &token.serial, token.expires_at]).await;
-        put.map_err(|error| error.meaning("a token of this text", "this machine"))?;
-        change.commit(entry).await
+        let (values, entry) = (values![hash, token.machine, &token.serial, token.expires_at], entry.clone());
+        let writing = self.gathered(move |session| {
+            Box::pin(async move {
+                let put = session.run(PUT_TOKEN, values).await;
+                put.map_err(|error| error.meaning("a token of this text", "this machine"))?;
+                crate::change::write_entry(session, &entry).await
+            })
+        });
+        writing.await
     }
 
     /// Spends a token: the first key that does is remembered, and answered the same as long as the token is good.
@@ -95,22 +148,8 @@ impl Store {
         serial: &str,
         now: UnixMillis,
     ) -> Result<Redeemed, StoreError> {
-        let mut session = self.database.write().await?;
-        let rows = session.rows(TOKEN, values![hash]).await?;
-        let Some(row) = rows.first() else { return Ok(Redeemed::Unknown) };
-        let mut c = row.columns();
-        let (machine, bound, expires_at): (MachineId, _, _) = (c.parsed()?, c.text_opt()?, UnixMillis(c.int()?));
-        if now >= expires_at {
-            return Ok(Redeemed::Expired(machine));
-        }
-        if let Some(bound) = bound.filter(|bound| bound != serial) {
-            return Ok(Redeemed::OtherSerial(machine, bound));
-        }
-        if session.run(SPEND, values![hash, key]).await? == 0 {
-            return Ok(Redeemed::Spent(machine));
-        }
-        session.commit().await?;
-        Ok(Redeemed::For(machine))
+        let (hash, key, serial) = (hash.to_owned(), key.to_owned(), serial.to_owned());
+        self.gathered(move |session| Box::pin(async move { redeem(session, &hash, &key, &serial, now).await })).await
     }
 
     /// Stores events of an agent that were not stored before, each known by its run and its number.
@@ -119,33 +158,16 @@ impl Store {
         machine: MachineId,
         events: &[(u64, u64, fleet::observed::Event)],
     ) -> Result<(), StoreError> {
-        let mut session = self.database.write().await?;
-        let rows = session.rows(MARK, values![machine]).await?;
-        let mut mark = match rows.first() {
-            None => (0, 0),
-            Some(row) => {
-                let mut c = row.columns();
-                (c.int()?, c.int()?)
-            }
-        };
-        // Runs are named by a random number: as the database's integer it is the same bits.
-        for (instance, number, event) in events {
-            let name = (instance.cast_signed(), int(*number, "the number of events")?);
-            if name.0 == mark.0 && name.1 <= mark.1 {
-                continue;
-            }
-            mark = name;
-            super::observations::incident(&mut session, machine, event).await?;
-        }
-        session.run(PUT_MARK, values![machine, mark.0, mark.1]).await?;
-        session.commit().await
+        let events = events.to_vec();
+        self.gathered(move |session| Box::pin(async move { take_events(session, machine, &events).await })).await
     }
 
     /// A certificate that the site's CA gave out; one before it holds until its time is over.
     pub async fn agent_certify(&self, serial: &str, certificate: &AgentCertificate) -> Result<(), StoreError> {
-        let mut session = self.database.write().await?;
-        session.run(PUT_CERTIFICATE, values![serial, certificate.machine, certificate.not_after]).await?;
-        session.commit().await
+        let values = values![serial, certificate.machine, certificate.not_after];
+        let writing =
+            self.gathered(move |session| Box::pin(async move { session.run(PUT_CERTIFICATE, values).await.map(|_| ()) }));
+        writing.await
     }
 
     pub async fn agent_certificate(&self, serial: &str) -> Result<Option<AgentCertificate>, StoreError> {

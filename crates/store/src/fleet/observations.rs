@@ -105,11 +105,16 @@ impl Store {
     /// Stores what was seen, of any number of machines, and makes them due. A machine that does not exist is an error, and
     /// then nothing is stored.
     pub async fn observe(&self, seen: &[(MachineId, UnixMillis, Observation)]) -> Result<(), StoreError> {
-        let mut session = self.database.write().await?;
-        for (machine, at, observation) in seen {
-            put(&mut session, *machine, *at, observation).await?;
-        }
-        session.commit().await
+        let seen = seen.to_vec();
+        let writing = self.gathered(move |session| {
+            Box::pin(async move {
+                for (machine, at, observation) in &seen {
+                    put(session, *machine, *at, observation).await?;
+                }
+                Ok(())
+            })
+        });
+        writing.await
     }
 
     /// Agents that are there and have nothing new to say. Makes nothing due: silence is what time finds.

@@ -21,7 +21,10 @@ statements! {
     OPEN_OF = "SELECT body, version FROM orders WHERE machine = $1 AND state IN ('open', 'held') ORDER BY id";
     LIST = "SELECT body, version FROM orders WHERE id > $1 AND ($2 = '' OR state = $2) ORDER BY id LIMIT $3";
     OF_MACHINE = "SELECT body, version FROM orders WHERE machine = $1 ORDER BY id";
-    INSERT_AUDIT = "INSERT INTO audit (id, at, actor, action, object, tenant, detail) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    /// A machine's step sees how far its order is by the order's state and nothing else of it ([`fleet::observed::OrderSeen`]), so
+    /// of 60 changes of an order's tasks it is due after the last.
+    TOUCH_IF_MOVED = "UPDATE machines SET seen = seen + 1 WHERE id = $1
+                      AND EXISTS (SELECT 1 FROM orders WHERE id = $2 AND state <> $3)";
 }
 
 /// A part that was exchanged: the bill names the new one from now on.
@@ -81,8 +84,8 @@ pub(crate) async fn open_of(session: &mut Session, machine: types::MachineId) ->
 }
 
 impl Store {
-    /// Stores changed orders and makes their machines due; what was exchanged, and the audit entry too, where a person did it. All or nothing; an
-    /// order that was changed meanwhile is a conflict.
+    /// Stores changed orders, and makes the machines of those due whose state is another one; what was exchanged, and the audit
+    /// entry too, where a person did it. All or nothing; an order that was changed meanwhile is a conflict.
     pub async fn orders_change(
         &self,
         changed: &[(Order, u64)],
@@ -91,30 +94,34 @@ impl Store {
         events: &[FleetEvent],
         entry: Option<&AuditEntry>,
     ) -> Result<(), StoreError> {
-        let mut session = self.database.write().await?;
-        for (order, version) in changed {
-            let updated = update(&mut session, order, *version).await;
-            let in_zone = |error: StoreError| error.meaning("a task that runs in this zone", "this order");
-            if !updated.map_err(in_zone)? {
-                return Err(StoreError::Conflict { what: "a newer state of this order" });
-            }
-            observations::touch(&mut session, order.machine).await?;
-        }
-        for (machine, at, observation) in seen {
-            observations::put(&mut session, *machine, *at, observation).await?;
-        }
-        for swap in swapped {
-            super::machines::set_serial(&mut session, swap).await?;
-        }
-        for event in events {
-            events::insert(&mut session, event).await?;
-        }
-        if let Some(entry) = entry {
-            let values =
-                values![entry.id, entry.at, &entry.actor, &entry.action, &entry.object, entry.tenant, &entry.detail];
-            session.run(INSERT_AUDIT, values).await?;
-        }
-        session.commit().await
+        let (changed, seen, swapped) = (changed.to_vec(), seen.to_vec(), swapped.to_vec());
+        let (events, entry) = (events.to_vec(), entry.cloned());
+        let writing = self.gathered(move |session| {
+            Box::pin(async move {
+                for (order, version) in &changed {
+                    session.run(TOUCH_IF_MOVED, values![order.machine, order.id, order.state.as_str()]).await?;
+                    let updated = update(session, order, *version).await;
+                    let in_zone = |error: StoreError| error.meaning("a task that runs in this zone", "this order");
+                    if !updated.map_err(in_zone)? {
+                        return Err(StoreError::Conflict { what: "a newer state of this order" });
+                    }
+                }
+                for (machine, at, observation) in &seen {
+                    observations::put(session, *machine, *at, observation).await?;
+                }
+                for swap in &swapped {
+                    super::machines::set_serial(session, swap).await?;
+                }
+                for event in &events {
+                    events::insert(session, event).await?;
+                }
+                match &entry {
+                    Some(entry) => crate::change::write_entry(session, entry).await,
+                    None => Ok(()),
+                }
+            })
+        });
+        writing.await
     }
 
     /// Zones in which tasks of other orders run now.

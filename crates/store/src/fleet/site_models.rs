@@ -8,6 +8,7 @@ use types::UnixMillis;
 
 statements! {
     LAST = "SELECT version, text, serials, digest, applied_at FROM site_models ORDER BY version DESC LIMIT 1";
+    VERSION = "SELECT COALESCE(MAX(version), 0) FROM site_models";
     INSERT = "INSERT INTO site_models (version, text, serials, digest, applied_at) VALUES ($1, $2, $3, $4, $5)";
 }
 
@@ -35,6 +36,12 @@ pub(crate) async fn insert(
 }
 
 impl Store {
+    /// Of the site that is applied; 0 where there is none.
+    pub async fn site_version(&self) -> Result<u64, StoreError> {
+        let rows = self.database.rows(VERSION, values![]).await?;
+        rows.first().map_or(Ok(0), |row| row.columns().count())
+    }
+
     pub async fn site_model(&self) -> Result<Option<SiteModel>, StoreError> {
         let rows = self.database.rows(LAST, values![]).await?;
         let Some(row) = rows.first() else { return Ok(None) };

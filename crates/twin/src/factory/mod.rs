@@ -10,11 +10,11 @@
 
 mod act;
 mod breakage;
-mod causes;
+pub(crate) mod causes;
 mod clock;
 mod crew;
 mod desk;
-mod dice;
+pub(crate) mod dice;
 mod iron;
 mod orders;
 pub mod report;
