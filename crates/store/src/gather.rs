@@ -263,7 +263,10 @@ mod tests {
         let (_dir, store) = store().await;
         store.close().await;
         let (one, other) = tokio::join!(write(&store, false), write(&store, false));
-        assert!(matches!((&one, &other), (Err(StoreError::Unavailable(_)), Err(StoreError::Unavailable(_)))), "{one:?}");
+        assert!(
+            matches!((&one, &other), (Err(StoreError::Unavailable(_)), Err(StoreError::Unavailable(_)))),
+            "{one:?}"
+        );
     }
 
     /// The caller's request broke off: what it asked for is made all the same.

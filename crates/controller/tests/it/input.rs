@@ -112,3 +112,56 @@ async fn rules_of_one_name_and_bundles_that_do_not_hold() {
     assert_eq!(site.post("/api/v1/rules", json!({ "name": "l", "text": long })).await.code(), "invalid_request");
     assert_eq!(site.store.rules().await.unwrap().len(), 1);
 }
+
+/// A site's file with all its serial numbers is larger than any other body, and has a limit too.
+#[tokio::test]
+async fn a_site_file_may_be_as_large_as_said_and_no_byte_larger() {
+    let site = Site::start().await;
+    let bearer = format!("Bearer {}", site.admin);
+    let whole = json!({ "text": crate::site::SITE_FILE, "serials": "", "dry_run": true }).to_string();
+    let at = |bytes: usize| {
+        // Empty lines of serial numbers.
+        let fill = "\\n".repeat((bytes - whole.len()) / 2) + if (bytes - whole.len()) % 2 == 1 { " " } else { "" };
+        whole.replace("\"serials\":\"\"", &format!("\"serials\":\"{fill}\""))
+    };
+    let largest = at(controller::SITE_BODY_BYTES_MAX);
+    assert_eq!(largest.len(), controller::SITE_BODY_BYTES_MAX);
+    let reply = site.raw("PUT", "/api/v1/site", Some(&bearer), largest).await.expect(200);
+    assert_eq!(reply["added"].as_array().map(Vec::len), Some(2), "{reply}");
+    let larger = site.raw("PUT", "/api/v1/site", Some(&bearer), at(controller::SITE_BODY_BYTES_MAX + 1)).await;
+    assert_eq!(larger.code(), "body_too_large");
+    let text = larger.expect(413).to_string();
+    assert!(text.contains(&format!("{} bytes (24 MiB)", controller::SITE_BODY_BYTES_MAX)), "{text}");
+    // No other route takes so much.
+    let other = site.raw("PUT", "/api/v1/bmcs", Some(&bearer), at(controller::BODY_BYTES_MAX + 1)).await;
+    assert_eq!(other.code(), "body_too_large");
+}
+
+#[tokio::test]
+async fn tasks_come_page_by_page() {
+    let site = Site::start().await;
+    site.order().await;
+    let ids = async |query: &str| {
+        let page = site.ask(&site.admin, "GET", &format!("/api/v1/tasks?{query}"), None).await.expect(200);
+        let of = |task: &Value| task["id"].as_str().unwrap().to_owned();
+        page["data"].as_array().unwrap().iter().map(of).collect::<Vec<_>>()
+    };
+    for filter in ["", "state=waiting&"] {
+        // Two orders; of each one task at hand and two that wait.
+        let all = ids(filter).await;
+        assert_eq!(all.len(), if filter.is_empty() { 2 } else { 4 });
+        let mut paged: Vec<String> = Vec::new();
+        loop {
+            let after = paged.last().map(|id| format!("&after={id}")).unwrap_or_default();
+            let page = ids(&format!("{filter}limit=1{after}")).await;
+            if page.is_empty() {
+                break;
+            }
+            paged.extend(page);
+        }
+        assert_eq!(paged, all, "{filter}");
+    }
+    let unknown = format!("/api/v1/tasks?after={}", types::TaskId(7));
+    let reply = site.ask(&site.admin, "GET", &unknown, None).await.expect(400);
+    assert!(reply["detail"].as_str().unwrap().contains("no such task"), "{reply}");
+}

@@ -165,8 +165,8 @@ impl Store {
     /// A certificate that the site's CA gave out; one before it holds until its time is over.
     pub async fn agent_certify(&self, serial: &str, certificate: &AgentCertificate) -> Result<(), StoreError> {
         let values = values![serial, certificate.machine, certificate.not_after];
-        let writing =
-            self.gathered(move |session| Box::pin(async move { session.run(PUT_CERTIFICATE, values).await.map(|_| ()) }));
+        let writing = self
+            .gathered(move |session| Box::pin(async move { session.run(PUT_CERTIFICATE, values).await.map(|_| ()) }));
         writing.await
     }
 

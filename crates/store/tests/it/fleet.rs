@@ -386,6 +386,37 @@ pub async fn two_tasks_never_run_in_one_zone(bed: &Bed) {
     store.orders_change(&[start(&rows[1])], &[], &[], &[], None).await.unwrap();
 }
 
+/// Of an order a step sees the state, so the sixty changes of its tasks between begin and end make nothing due.
+pub async fn a_machine_is_due_when_its_order_s_state_is_another(bed: &Bed) {
+    let store = site(bed).await;
+    let epoch = store.fleet_epoch_take().await.unwrap();
+    let read = due(&store).await;
+    let step = Decided { order: Some(order(1, 1)), ..decided(&read[0], Lifecycle::Planned) };
+    store.machines_step(epoch, &[step, decided(&read[1], Lifecycle::Planned)]).await.unwrap();
+    // The order was made: it is seen.
+    let made = due(&store).await;
+    let steps: Vec<_> = made.iter().map(|one| decided(one, Lifecycle::Planned)).collect();
+    store.machines_step(epoch, &steps).await.unwrap();
+    assert!(due(&store).await.is_empty());
+    for (to, expect) in [
+        (OrderState::Open, 0),
+        (OrderState::Held, 1),
+        (OrderState::Open, 1),
+        (OrderState::Open, 0),
+        (OrderState::Done, 1),
+    ] {
+        let row = store.order(OrderId(1)).await.unwrap().unwrap();
+        let next = Order { state: to, ..row.order };
+        store.orders_change(&[(next, row.version)], &[], &[], &[], None).await.unwrap();
+        let now = due(&store).await;
+        assert_eq!(now.len(), expect, "{to}");
+        for one in &now {
+            assert_eq!(one.observed.order.as_ref().map(|order| order.state), Some(to));
+            store.machines_step(epoch, &[decided(one, Lifecycle::Planned)]).await.unwrap();
+        }
+    }
+}
+
 /// The bill names what is in the machine, also after an exchange; a part that the bill does not name is not added.
 pub async fn an_exchanged_part_is_in_the_bill(bed: &Bed) {
     let store = bed.open().await;

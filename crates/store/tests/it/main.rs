@@ -99,6 +99,7 @@ suite! {
     fleet::certificates_lie_between_receipts_in_one_log,
     fleet::a_site_file_is_applied_whole_or_not_at_all,
     fleet::an_agents_token_is_redeemed_once,
+    fleet::a_machine_is_due_when_its_order_s_state_is_another,
     fleet::an_exchanged_part_is_in_the_bill,
     fleet::two_tasks_never_run_in_one_zone,
     fleet::an_agents_events_are_taken_once,

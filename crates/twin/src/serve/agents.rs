@@ -100,12 +100,7 @@ async fn enrol(world: &World, iron: &Iron, id: MachineId) -> Result<Member, Serv
 }
 
 /// Reports once and does what it is told; when to report again.
-async fn report(
-    world: &World,
-    iron: &Iron,
-    member: &mut Member,
-    proved: &mut bool,
-) -> Result<Duration, EnrolError> {
+async fn report(world: &World, iron: &Iron, member: &mut Member, proved: &mut bool) -> Result<Duration, EnrolError> {
     for event in iron.take_events() {
         member.event(event);
     }

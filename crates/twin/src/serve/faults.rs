@@ -52,9 +52,7 @@ impl Fault {
             Sign::Nvlink => xid(74),
             Sign::Program => xid(43),
             Sign::Heat => Some(EventKind::Thermal { gpu, temperature_c: 96 }),
-            Sign::Link | Sign::Switch => {
-                self.link.clone().map(|(domain, port)| EventKind::LinkDown { domain, port })
-            }
+            Sign::Link | Sign::Switch => self.link.clone().map(|(domain, port)| EventKind::LinkDown { domain, port }),
             Sign::Hang | Sign::Part | Sign::PartAndHang | Sign::Nothing => None,
         }
     }

@@ -209,7 +209,8 @@ impl Twin {
     pub async fn start(options: Options) -> Result<Twin, ServeError> {
         let (irons, serials) = delivery(&options.text, options.serials.as_deref())?;
         files(irons.len())?;
-        let bmcs = Server::start(irons.iter().map(|iron| iron.bmc.clone()).collect(), redfish::fake::Options::default());
+        let bmcs =
+            Server::start(irons.iter().map(|iron| iron.bmc.clone()).collect(), redfish::fake::Options::default());
         let bmcs = bmcs.await.map_err(ServeError::Bmcs)?;
         let api = Api::new(&options.url)?;
         apply(&api, &options.token, &options.text, &serials).await?;
@@ -337,7 +338,8 @@ async fn machines(
             continue;
         }
         let id = text("id").parse();
-        ids[*at] = Some(id.map_err(|_| ServeError::Answer { path: path.to_owned(), why: "no machine's id".to_owned() })?);
+        ids[*at] =
+            Some(id.map_err(|_| ServeError::Answer { path: path.to_owned(), why: "no machine's id".to_owned() })?);
         if !matches!(state, Planned | Received | Installed) {
             irons[*at].switch_on();
             there.push(*at);

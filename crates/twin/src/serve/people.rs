@@ -108,12 +108,7 @@ fn rack(task: &Task) -> &str {
 }
 
 /// Lists what can be done and hands it out, one order for each rack; how many were handed out.
-async fn look(
-    world: &World,
-    person: &Person,
-    claims: &Claims,
-    tell: &mpsc::Sender<Task>,
-) -> Result<usize, ServeError> {
+async fn look(world: &World, person: &Person, claims: &Claims, tell: &mpsc::Sender<Task>) -> Result<usize, ServeError> {
     let mut given = 0;
     let mut after = String::new();
     loop {

@@ -22,8 +22,7 @@ pub async fn work(world: Arc<World>, broker: Broker, count: usize) {
         let version = if number % 2 == 1 { Version::V3 } else { Version::V2 };
         let (stop, stopped) = oneshot::channel();
         stops.push(stop);
-        let options =
-            Options { broker: broker.clone(), names: Names::default(), clock: clock.clone(), die: || () };
+        let options = Options { broker: broker.clone(), names: Names::default(), clock: clock.clone(), die: || () };
         robots.spawn(run(Machine::new(Sheet::new(name, version)), options, stopped));
     }
     let mut stopping = world.stopping();

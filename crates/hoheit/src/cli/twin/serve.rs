@@ -146,7 +146,11 @@ impl Serve {
         };
         if let Some(mut told) = told {
             told["applied_seconds"] = rounded(applied);
-            if self.json { show::json(&told)? } else { show::line(&said(&told))? }
+            if self.json {
+                show::json(&told)?
+            } else {
+                show::line(&said(&told))?
+            }
             if !self.once {
                 tokio::select! {
                     gone = self.stay(&twin) => gone?,
