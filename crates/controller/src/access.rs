@@ -69,6 +69,11 @@ actions! {
     OrderUpdate = "order.update";
     TaskRead = "task.read";
     TaskUpdate = "task.update";
+    BrokerCreate = "broker.create";
+    BrokerRead = "broker.read";
+    BrokerUpdate = "broker.update";
+    BrokerDelete = "broker.delete";
+    BrokerFulfil = "broker.fulfil";
 }
 
 /// Who asks.

@@ -54,6 +54,8 @@ pub struct ControllerParts {
     pub bell: crate::reconcile::Bell,
     /// Makes a one-time token for an agent: its text and the hash to store. None where no agent can enrol.
     pub agent_token: Option<AgentToken>,
+    /// What the Open Service Broker needs besides.
+    pub broker: crate::BrokerParts,
 }
 
 /// The control API of one process. Cheap to clone.
@@ -141,6 +143,16 @@ impl Controller {
 }
 
 impl Turn<'_> {
+    /// Publishes unless the gateway has it already: what is true was published before the answer that says so, also where
+    /// the one who wrote it died in between.
+    pub(crate) async fn settle(&mut self) -> Result<(), Problem> {
+        let version = self.controller.store().snapshot_version().await?;
+        if self.published.is_some_and(|last| last.version == version) {
+            return Ok(());
+        }
+        self.publish().await
+    }
+
     /// Hands the store's present state over. A change calls it after its commit and before its answer.
     pub async fn publish(&mut self) -> Result<(), Problem> {
         let parts = self.controller.parts();

@@ -81,6 +81,13 @@ impl Problem {
         }
     }
 
+    /// Our own failures are written to the log, once, by whoever renders them.
+    pub(crate) fn log(&self) {
+        if let Some(cause) = &self.cause {
+            tracing::error!(code = %self.code, %cause, "control request failed");
+        }
+    }
+
     pub fn body(&self) -> ProblemBody {
         ProblemBody {
             page: format!("{ERRORS}{}", self.code),
@@ -127,9 +134,7 @@ impl From<StoreError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        if let Some(cause) = &self.cause {
-            tracing::error!(code = %self.code, %cause, "control request failed");
-        }
+        self.log();
         let body = serde_json::to_vec(&self.body()).expect("a struct of strings and numbers always serialises");
         let status = StatusCode::from_u16(self.code.status()).expect("the table holds valid statuses");
         let mut response = (status, body).into_response();

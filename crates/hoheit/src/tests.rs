@@ -61,6 +61,16 @@ fn the_contract_for_scripts_parses() {
         "hoheit fleet status --json",
         "hoheit fleet events --follow --after 7 --json",
         "hoheit fleet watch",
+        "hoheit broker register btp --subaccount a --subaccount b --signature off --json",
+        "hoheit broker register btp --any-subaccount --signature required --signature-key FILE --successor-key FILE",
+        "hoheit broker register cf --any-subaccount --tenant-key organization_guid --plan inference-shared --signature off \
+         --tenant-budget-eur 100.00 --certificate-subject CN=a,O=b",
+        "hoheit broker list --json",
+        "hoheit broker update brk_00000000000000000000000007 --signature-key FILE --json",
+        "hoheit broker instances brk_00000000000000000000000007 --json",
+        "hoheit broker operations --json",
+        "hoheit broker fulfil op_00000000000000000000000007 --reason why",
+        "hoheit broker refuse op_00000000000000000000000007 --reason why",
     ] {
         let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
         if let Err(error) = parse(&line) {
@@ -97,6 +107,12 @@ fn wrong_usage_is_exit_code_2() {
         "hoheit machine bmc set h1/r01/k01/u01 https://a --password-file FILE --file bmcs.csv",
         "hoheit order show h1/r01/k01/u01",
         "hoheit order cancel ord_00000000000000000000000007",
+        "hoheit broker register btp --signature off",
+        "hoheit broker register btp --any-subaccount --subaccount a --signature off",
+        "hoheit broker register btp --any-subaccount",
+        "hoheit broker fulfil op_00000000000000000000000007",
+        "hoheit up --data DIR --public-url ai.example",
+        "hoheit up --data DIR --public-url https://ai.example/path",
         "hoheit task skip tsk_00000000000000000000000007",
     ] {
         assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");

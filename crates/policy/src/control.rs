@@ -129,6 +129,11 @@ words! {
     OrderUpdate = "order.update";
     TaskRead = "task.read";
     TaskUpdate = "task.update";
+    BrokerCreate = "broker.create";
+    BrokerRead = "broker.read";
+    BrokerUpdate = "broker.update";
+    BrokerDelete = "broker.delete";
+    BrokerFulfil = "broker.fulfil";
 }
 
 /// Whether a token of a role belongs to a tenant.

@@ -82,7 +82,7 @@ macro_rules! value_from_id {
     )*};
 }
 value_from_id! { TenantId ProjectId KeyId TokenId EngineId EndpointId RuleId ReceiptId IncarnationId AuditId
-MachineId OrderId TaskId AcceptanceId CollectionId FileId ConfigurationId DeploymentId AsyncId }
+MachineId OrderId TaskId AcceptanceId CollectionId FileId ConfigurationId DeploymentId BrokerId OperationId AsyncId }
 
 /// A count as the database's signed 64 bits.
 pub(crate) fn int(count: u64, what: &'static str) -> Result<i64, StoreError> {

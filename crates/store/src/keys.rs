@@ -23,6 +23,8 @@ statements! {
     UPDATE = "UPDATE keys SET name = $3, revoked = (revoked OR $4), expires_at = $5, budget = $6,
               requests_per_minute = $7, tokens_per_minute = $8 WHERE id = $1 AND project = $2";
     EXPIRE = "UPDATE keys SET expires_at = $2 WHERE id = $1 AND (expires_at IS NULL OR expires_at > $2)";
+    END = "UPDATE keys SET revoked = TRUE WHERE id = $1";
+    END_OF = "UPDATE keys SET revoked = TRUE WHERE project = $1";
     ONE = concat!(select!(), "WHERE id = $1");
     LIST = concat!(select!(), "ORDER BY id");
     LIST_OF = concat!(select!(), "WHERE project = $1 ORDER BY id");
@@ -45,7 +47,7 @@ pub(crate) fn key(mut c: Columns<'_>) -> Result<Key, StoreError> {
     })
 }
 
-fn insert_values(new: &Key) -> Result<Vec<crate::database::Value>, StoreError> {
+pub(crate) fn insert_values(new: &Key) -> Result<Vec<crate::database::Value>, StoreError> {
     Ok(values![
         new.id,
         new.project,

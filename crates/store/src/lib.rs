@@ -15,6 +15,7 @@
 mod aicore;
 mod asked;
 mod audit;
+mod broker;
 mod change;
 mod database;
 mod endpoints;
@@ -47,6 +48,9 @@ pub use aicore::deployments::{AicoreDeployment, Allowed};
 pub use aicore::groups::AicoreGroup;
 pub use aicore::{DEFAULT_GROUP, Made};
 pub use asked::{AskedRow, AskedStatus, AskedTaken, NewAsked};
+pub use broker::registrations::BrokerRow;
+pub use broker::slots::{BindingRow, InstanceRow, SlotRow};
+pub use broker::writes::{BindingWrite, BrokerWrite, InstanceWrite, ProjectWrite};
 pub use error::StoreError;
 pub use fleet::acceptances::{NewAcceptance, StoredAcceptance};
 pub use fleet::agents::{AgentCertificate, AgentToken, Bmc, Redeemed};

@@ -1,6 +1,6 @@
 //! Projects. A project keeps its tenant and its commitment key for life: receipts are bound to both.
 
-use crate::database::{Columns, int, values};
+use crate::database::{Columns, Value, int, values};
 use crate::statements::statements;
 use crate::{Store, StoreError};
 use types::audit::AuditEntry;
@@ -50,20 +50,29 @@ pub(crate) fn tokens_per_minute(limits: &Limits) -> Result<Option<i64>, StoreErr
     limits.tokens_per_minute.map(|tokens| int(tokens, "the limit of tokens per minute")).transpose()
 }
 
+/// All but the commitment key, which is for life.
+pub(crate) fn update_values(to: &Project) -> Result<Vec<Value>, StoreError> {
+    Ok(values![
+        to.id,
+        to.tenant,
+        &to.name,
+        to.class.as_str(),
+        to.country.map(|country| country.to_string()),
+        to.budget,
+        to.limits.requests_per_minute,
+        tokens_per_minute(&to.limits)?,
+    ])
+}
+
+pub(crate) fn insert_values(new: &Project) -> Result<Vec<Value>, StoreError> {
+    let mut values = update_values(new)?;
+    values.push(Value::from(&new.commitment_key));
+    Ok(values)
+}
+
 impl Store {
     pub async fn project_create(&self, new: &Project, entry: &AuditEntry) -> Result<(), StoreError> {
-        let tokens = tokens_per_minute(&new.limits)?;
-        let values = values![
-            new.id,
-            new.tenant,
-            &new.name,
-            new.class.as_str(),
-            new.country.map(|country| country.to_string()),
-            new.budget,
-            new.limits.requests_per_minute,
-            tokens,
-            &new.commitment_key,
-        ];
+        let values = insert_values(new)?;
         let mut change = self.change().await?;
         change.run(INSERT, values).await.map_err(|error| error.meaning(DOUBLED, "this tenant"))?;
         change.commit(entry).await
@@ -85,17 +94,7 @@ impl Store {
 
     /// Sets name, class, country, budget and limits.
     pub async fn project_update(&self, to: &Project, entry: &AuditEntry) -> Result<(), StoreError> {
-        let tokens = tokens_per_minute(&to.limits)?;
-        let values = values![
-            to.id,
-            to.tenant,
-            &to.name,
-            to.class.as_str(),
-            to.country.map(|country| country.to_string()),
-            to.budget,
-            to.limits.requests_per_minute,
-            tokens,
-        ];
+        let values = update_values(to)?;
         let mut change = self.change().await?;
         change.run_on(WHAT, UPDATE, values).await.map_err(|error| error.meaning(DOUBLED, WHAT))?;
         change.commit(entry).await

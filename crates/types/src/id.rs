@@ -143,6 +143,10 @@ ids! {
     AcceptanceId = "acc_";
     /// Passages of one project under one index; a vector store in OpenAI's words.
     CollectionId = "vs_";
+    /// A platform that orders through the Open Service Broker, with its credential.
+    BrokerId = "brk_";
+    /// Something that a platform ordered and that the operator fulfils.
+    OperationId = "op_";
     /// A document that a project uploaded.
     FileId = "file_";
     /// A question whose answer is fetched later.

@@ -22,8 +22,9 @@ pub use acceptance::AcceptanceClaims;
 pub use code::{Code, Fault};
 pub use facts::{Country, DataClass, EndpointFacts, Retention};
 pub use id::{
-    AcceptanceId, AsyncId, AuditId, CollectionId, ConfigurationId, DeploymentId, EndpointId, EngineId, FileId,
-    IncarnationId, KeyId, MachineId, OrderId, ProjectId, ReceiptId, RuleId, TaskId, TenantId, TokenId,
+    AcceptanceId, AsyncId, AuditId, BrokerId, CollectionId, ConfigurationId, DeploymentId, EndpointId, EngineId,
+    FileId, IncarnationId, KeyId, MachineId, OperationId, OrderId, ProjectId, ReceiptId, RuleId, TaskId, TenantId,
+    TokenId,
 };
 pub use money::MicroEur;
 pub use passage::Passage;

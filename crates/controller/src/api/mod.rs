@@ -4,12 +4,14 @@
 //! The OpenAPI description is made from the same definitions; `tests/it` diffs it against the coverage table.
 
 mod audit;
+mod brokers;
 mod budgets;
 mod endpoints;
 mod engines;
 mod explain;
 mod keys;
 mod machines;
+mod operations;
 mod orders;
 mod owners;
 mod partners;
@@ -124,6 +126,12 @@ fn described() -> OpenApiRouter<Controller> {
         .routes(routes!(orders::get, orders::update))
         .routes(routes!(orders::tasks))
         .routes(routes!(orders::work))
+        .routes(routes!(brokers::list, brokers::create))
+        .routes(routes!(brokers::get, brokers::update, brokers::remove))
+        .routes(routes!(brokers::rotate))
+        .routes(routes!(brokers::instances))
+        .routes(routes!(operations::list))
+        .routes(routes!(operations::decide))
         .routes(routes!(status::status))
         .routes(routes!(public::description))
         .routes(routes!(public::healthz))
@@ -185,6 +193,7 @@ fn words(status: &str) -> &'static str {
 pub(crate) fn router(controller: Controller) -> axum::Router {
     let (router, _) = described().split_for_parts();
     router
+        .nest("/osb", crate::osb::routes())
         .fallback(|| async { Problem::new(Code::NotFound, "There is no such path. See /api/openapi.json.") })
         .method_not_allowed_fallback(|| async {
             Problem::new(Code::MethodNotAllowed, "The path exists, this method does not. See /api/openapi.json.")

@@ -26,6 +26,9 @@ enum Thing {
     Task,
     /// A tenant that is a partner.
     Partnered,
+    Broker,
+    /// An order of a platform that runs.
+    Operation,
     /// Only that a site file is applied.
     Applied,
     None,
@@ -141,6 +144,15 @@ fn rows() -> Vec<Row> {
         ),
         row("POST", "/api/v1/partners/{id}/endpoints", Partnered, Auditor, 201, offer()),
         get("/api/v1/partners/{id}/report", Partnered, Installer),
+        get("/api/v1/brokers", None, Partner),
+        row("POST", "/api/v1/brokers", None, Auditor, 201, json!({ "name": "btp", "signature": "off" })),
+        get("/api/v1/brokers/{id}", Broker, Partner),
+        row("PATCH", "/api/v1/brokers/{id}", Broker, Auditor, 200, json!({ "name": "newer" })),
+        row("DELETE", "/api/v1/brokers/{id}", Broker, Auditor, 204, Value::Null),
+        row("POST", "/api/v1/brokers/{id}/rotate", Broker, Auditor, 201, json!({})),
+        get("/api/v1/brokers/{id}/instances", Broker, Partner),
+        get("/api/v1/operations", None, Partner),
+        row("POST", "/api/v1/operations/{id}", Operation, Auditor, 200, json!({ "do": "fulfil", "reason": "h1" })),
         get("/api/v1/status", None, Nobody),
     ]
 }
@@ -174,6 +186,8 @@ async fn make(site: &Site, thing: Thing, tenant: &str) -> String {
             site.post("/api/v1/partners", body).await.expect(201);
             tenant.to_owned()
         }
+        Broker => site.platform(json!({})).await.id,
+        Operation => site.platform(json!({})).await.ordered(site).await,
         Applied => {
             site.machine().await;
             String::new()
@@ -199,6 +213,8 @@ fn unknown(thing: Thing) -> String {
         Machine | Held => "mach",
         Order => "ord",
         Task => "tsk",
+        Broker => "brk",
+        Operation => "op",
         Applied | None => return String::new(),
     };
     format!("{prefix}_7zzzzzzzzzzzzzzzzzzzzzzzzz")
@@ -283,8 +299,8 @@ async fn the_operator_may_and_every_change_is_one_audit_entry() {
             assert_eq!(entry["actor"], "operator", "{}", row.name());
             assert!(entry["action"].as_str().unwrap().contains('.'), "{}", row.name());
             let published = world.site.published.lock().unwrap().len() > publications;
-            // Tokens and machines are in no snapshot.
-            let shown = !row.path.contains("tokens") && !row.is_fleet();
+            // Tokens, machines and platforms are in no snapshot.
+            let shown = !row.path.contains("tokens") && !row.path.contains("brokers") && !row.is_fleet();
             assert_eq!(published, shown, "{}: publication", row.name());
         }
     }
@@ -358,7 +374,7 @@ async fn too_small_a_role_is_403_before_anything_is_read() {
 async fn a_foreign_id_answers_byte_for_byte_as_an_unknown_one() {
     let mut compared = 0;
     for row in rows() {
-        if matches!(row.thing, None | Engine | Endpoint) || row.is_fleet() {
+        if matches!(row.thing, None | Engine | Endpoint | Broker | Operation) || row.is_fleet() {
             continue;
         }
         let world = World::start().await;
@@ -405,6 +421,20 @@ async fn lists_hold_only_the_callers_own() {
     let list = site.ask(&world.auditor, "GET", "/api/v1/engines", Option::None).await.expect(200);
     assert_eq!(list["data"], json!([]));
     site.ask(&world.auditor, "GET", &format!("/api/v1/engines/{engine}"), Option::None).await.expect(404);
+    // Nor of the platforms that order here.
+    let platform = site.platform(json!({})).await;
+    let ordered = platform.ordered(site).await;
+    for list in ["brokers", "operations"] {
+        let seen = site.ask(&world.auditor, "GET", &format!("/api/v1/{list}"), Option::None).await.expect(200);
+        assert_eq!(seen["data"], json!([]), "{list}");
+        assert_ne!(site.get(&format!("/api/v1/{list}")).await.expect(200)["data"], json!([]), "{list}");
+    }
+    for path in [format!("brokers/{}", platform.id), format!("brokers/{}/instances", platform.id)] {
+        site.ask(&world.auditor, "GET", &format!("/api/v1/{path}"), Option::None).await.expect(404);
+    }
+    let decided = json!({ "do": "fulfil", "reason": "r" });
+    let path = format!("/api/v1/operations/{ordered}");
+    site.ask(&world.admin, "POST", &path, Some(decided)).await.expect(403);
     // Nor of its machines and what is done to them.
     let ((order, _), machine) = (site.order().await, site.machine().await);
     for list in ["machines", "orders", "tasks", "fleet/events"] {

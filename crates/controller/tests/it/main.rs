@@ -4,6 +4,7 @@
 
 mod agents;
 mod bmcs;
+mod broker;
 mod coverage;
 mod input;
 mod lifecycle;

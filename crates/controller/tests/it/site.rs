@@ -10,6 +10,7 @@ use http_body_util::BodyExt;
 use ledger::key::SigningKey;
 use ledger::log::LogSigner;
 use serde_json::{Value, json};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use store::tiles::TileFiles;
@@ -33,8 +34,25 @@ pub struct Site {
     pub published: Arc<Mutex<Vec<Arc<Snapshot>>>>,
     pub refuse_publication: Arc<Mutex<Option<String>>>,
     pub signer: Arc<LogSigner>,
+    pub destroyed: Arc<Destroyed>,
     inc: IncarnationId,
     shipped: AtomicU64,
+}
+
+/// What was told to destroy what projects stored, and why it does not.
+#[derive(Default)]
+pub struct Destroyed {
+    pub projects: Mutex<Vec<ProjectId>>,
+    pub refuse: Mutex<Option<String>>,
+}
+
+impl controller::OnDeprovision for Destroyed {
+    fn on_deprovision(&self, project: ProjectId) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
+        Box::pin(async move {
+            self.projects.lock().unwrap().push(project);
+            self.refuse.lock().unwrap().clone().map_or(Ok(()), Err)
+        })
+    }
 }
 
 /// Two machines in one rack.
@@ -110,6 +128,7 @@ impl Site {
         let published = Arc::new(Mutex::new(Vec::new()));
         let refuse_publication = Arc::new(Mutex::new(None));
         let signer = Arc::new(log_signer());
+        let destroyed = Arc::new(Destroyed::default());
         let issuer = Issuer::new(Arc::new(SigningKey::from_seed(&[5; 32]).unwrap()), SNAPSHOT_TTL);
         let public = issuer.public();
         let (wall, seen, refusal) = (clock.clone(), published.clone(), refuse_publication.clone());
@@ -141,6 +160,11 @@ impl Site {
                 let token = agent::token::Token::new(secret, [9; 32]);
                 (token.text(), token.hash())
             })),
+            broker: controller::BrokerParts {
+                public_url: Arc::new(|| "https://ai.example".to_owned()),
+                certificate_header: Some(http::HeaderName::from_static("x-client-subject")),
+                on_deprovision: destroyed.clone(),
+            },
         });
         let inc = IncarnationId(1);
         store.incarnation_begin("gateway-1", inc, UnixMillis(START)).await.unwrap();
@@ -156,6 +180,7 @@ impl Site {
             published,
             refuse_publication,
             signer,
+            destroyed,
             inc,
             shipped: AtomicU64::new(0),
         }
@@ -277,7 +302,11 @@ impl Site {
     }
 
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.published.lock().unwrap().last().unwrap().clone()
+        self.snapshot_if_any().unwrap()
+    }
+
+    pub fn snapshot_if_any(&self) -> Option<Arc<Snapshot>> {
+        self.published.lock().unwrap().last().cloned()
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod agent;
 mod audit;
+mod broker;
 mod budget;
 mod chat;
 mod client;
@@ -77,6 +78,8 @@ pub enum Command {
     Order(order::Order),
     /// The steps of orders, for people: confirm, take, start, done.
     Task(task::Task),
+    /// Platforms that order through the Open Service Broker, SAP BTP for example.
+    Broker(broker::Broker),
     /// All machines at once: counts, events, a live view.
     Fleet(fleet::Fleet),
     /// The simulated factory: studies in virtual time, or around a real site on loopback.
@@ -114,6 +117,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
             Command::Agent(noun) => noun.run().await,
             Command::Order(noun) => noun.run().await,
             Command::Task(noun) => noun.run().await,
+            Command::Broker(noun) => noun.run().await,
             Command::Fleet(noun) => noun.run().await,
             Command::Twin(noun) => noun.run(),
         }

@@ -24,7 +24,7 @@ use ledger::key::SigningKey;
 use options::LogFormat;
 use std::net::TcpListener;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use store::tiles::TileFiles;
 use store::{Store, StoreError};
@@ -138,7 +138,10 @@ async fn serve(options: Options, folder: Folder, clock: Arc<SystemClock>) -> Res
         fault: None,
     };
     let fleet = fleet::prepare(&options, &folder, &store, &clock).await?;
-    let controller = controller(&folder, &sealer, &receipt_key, issuer, &gateway, &clock, &fleet);
+    // Known once the port is open; nobody asks before.
+    let public_url = Arc::new(OnceLock::new());
+    let broker = broker_parts(&options, &public_url);
+    let controller = controller(&folder, &sealer, &receipt_key, issuer, &gateway, &clock, &fleet, broker);
     if away.is_none() {
         controller.publish().await.map_err(|problem| anyhow::anyhow!("{problem}"))?;
     }
@@ -152,6 +155,7 @@ async fn serve(options: Options, folder: Folder, clock: Arc<SystemClock>) -> Res
     let listener = TcpListener::bind(options.listen)
         .with_context(|| format!("cannot listen on {}: is the port in use?", options.listen))?;
     let address = listener.local_addr()?;
+    public_url.get_or_init(|| options.public_url(address));
     let partners = partners(&options, &folder, &store, &gateway, &clock, address)?;
     let fallback = fallback(controller.router().merge(partners.router()));
     let keeper = tokio::spawn(partners.tend());
@@ -206,6 +210,7 @@ async fn open_store(url: &str, kept: &Path) -> Result<(Store, Option<Vec<u8>>)> 
 /// 10,000 requests may be open at once, each owing a receipt of about 2 KB: 20 MB in the half that is kept for them.
 const JOURNAL_QUEUE_BYTES_MAX: usize = 64 << 20;
 
+#[expect(clippy::too_many_arguments, reason = "one caller; the parts of a process, in the order in which it has them")]
 fn controller(
     folder: &Folder,
     sealer: &SealerParts,
@@ -214,6 +219,7 @@ fn controller(
     gateway: &Arc<Gateway>,
     clock: &Arc<SystemClock>,
     fleet: &fleet::Prepared,
+    broker: controller::BrokerParts,
 ) -> Controller {
     let pepper = controller::secret::Pepper::new(&folder.pepper);
     let (publishing, watching) = (gateway.clone(), gateway.clone());
@@ -234,6 +240,7 @@ fn controller(
         metrics: metrics::text(gateway, &sealer.progress, &fleet.counts),
         bell: fleet.bell.clone(),
         agent_token: fleet.agent_token(),
+        broker,
     })
 }
 
@@ -284,6 +291,15 @@ fn partners(
         clock: Arc::new(move || wall.now()),
         random: Arc::new(move |bytes| random.random(bytes)),
     }))
+}
+
+fn broker_parts(options: &Options, public_url: &Arc<OnceLock<String>>) -> controller::BrokerParts {
+    let public_url = public_url.clone();
+    controller::BrokerParts {
+        public_url: Arc::new(move || public_url.get().cloned().unwrap_or_default()),
+        certificate_header: options.broker_certificate_header.clone(),
+        on_deprovision: Arc::new(controller::KeepsNothing),
+    }
 }
 
 fn readiness(gateway: &Gateway) -> controller::Readiness {

@@ -61,7 +61,7 @@ pub struct Options {
     pub listen: SocketAddr,
     /// How clients reach this site, for what it tells them (credentials of bindings, addresses in answers): https://ai.example.
     /// Left out, it is where it listens.
-    #[arg(long, value_name = "URL", env = "HOHEIT_PUBLIC_URL")]
+    #[arg(long, value_name = "URL", env = "HOHEIT_PUBLIC_URL", value_parser = public_url)]
     pub public_url: Option<String>,
     /// A name that clients ask for, and the model that it means: sonar=MODEL. May be said several times. Without one, the names of
     /// the family `sonar` mean the site's model, if there is one only.
@@ -140,6 +140,11 @@ pub struct Options {
     /// Reconcile machines and orders here. One process of a site does; the one started last. Without --database-url it does.
     #[arg(long, help_heading = "Machines")]
     pub reconcile: bool,
+    /// A header in which the proxy in front of this port names the subject of the client certificate that it verified, for
+    /// registrations that have one (`hoheit broker register --certificate-subject`). The proxy must overwrite what clients
+    /// send there, and nobody else may reach this port.
+    #[arg(long, value_name = "NAME", help_heading = "Partners")]
+    pub broker_certificate_header: Option<http::HeaderName>,
     /// Text for people, JSON for collectors.
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
@@ -150,6 +155,18 @@ fn alias(text: &str) -> Result<(String, String), String> {
         Some((name, model)) if !name.is_empty() && !model.is_empty() => Ok((name.to_owned(), model.to_owned())),
         _ => Err("an alias is NAME=MODEL, for example sonar=qwen3-32b".to_owned()),
     }
+}
+
+/// http or https and a host; without a path, since clients of three kinds each add their own.
+fn public_url(text: &str) -> Result<String, String> {
+    let url = text.trim_end_matches('/');
+    let uri: http::Uri = url.parse().map_err(|_| "this is no URL".to_owned())?;
+    let plain = matches!(uri.scheme_str(), Some("http" | "https"))
+        && uri.host().is_some_and(|host| !host.is_empty())
+        && matches!(uri.path(), "" | "/")
+        && uri.query().is_none()
+        && !url.contains(['#', '@']);
+    if plain { Ok(url.to_owned()) } else { Err("give http:// or https:// and a host, without a path".to_owned()) }
 }
 
 impl Options {

@@ -29,6 +29,9 @@ fn what_must_not_be() {
         for verb in ["engine.create", "engine.update", "engine.delete"] {
             assert!(!may(role, verb), "{role} {verb}: engines decide where data goes");
         }
+        for verb in ["broker.create", "broker.update", "broker.delete", "broker.fulfil"] {
+            assert!(!may(role, verb), "{role} {verb}: a registration makes tenants");
+        }
         if role.binding() == Binding::Tenant {
             assert!(!may(role, "engine.read"), "{role}: engines are the operator's");
         }

@@ -1,0 +1,544 @@
+//! A platform at the broker: lives of instances and bindings, what the site looks like afterwards, and what is refused.
+//! The whole process over sockets, with a gateway that serves the keys, is in `crates/hoheit/tests/it/broker.rs`.
+
+use crate::site::{Reply, START, Site, text};
+use axum::body::Body;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use broker::{Plan, SERVICE};
+use http::{Request, header};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use std::sync::atomic::Ordering;
+use store::Store;
+use tower::ServiceExt;
+use types::{DataClass, MicroEur};
+
+/// A registered platform.
+pub struct Platform {
+    pub id: String,
+    authorization: String,
+}
+
+impl Site {
+    /// Registers a platform; `more` goes over what is usual.
+    pub async fn platform(&self, more: Value) -> Platform {
+        let mut body = json!({ "name": format!("btp {}", self.clock.load(Ordering::Relaxed)), "signature": "off" });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let made = self.post("/api/v1/brokers", body).await.expect(201);
+        assert_eq!(made["url"], "https://ai.example/osb");
+        let user = format!("{}:{}", text(&made, "username"), made["password"].as_str().unwrap_or_default());
+        Platform { id: text(&made, "id"), authorization: format!("Basic {}", STANDARD.encode(user)) }
+    }
+
+    /// A call to the broker with exactly these headers.
+    async fn osb(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+        let mut request = Request::builder().method(method).uri(format!("/osb{path}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let (parts, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
+        Reply { status: parts.status, headers: parts.headers, bytes: body.collect().await.unwrap().to_bytes() }
+    }
+}
+
+impl Platform {
+    async fn call(&self, site: &Site, method: &str, path: &str, body: &Value) -> Reply {
+        let headers = [
+            (header::AUTHORIZATION.as_str(), self.authorization.as_str()),
+            ("x-broker-api-version", "2.14"),
+            ("x-broker-api-originating-identity", "sapcp eyJ1c2VyIjoiYW5uYSJ9"),
+            ("x-broker-api-request-identity", "call-7"),
+        ];
+        let reply =
+            site.osb(method, path, &headers, &if body.is_null() { String::new() } else { body.to_string() }).await;
+        assert_eq!(reply.headers["content-type"], "application/json", "{method} {path}");
+        assert_eq!(reply.headers["x-broker-api-request-identity"], "call-7");
+        reply
+    }
+
+    async fn get(&self, site: &Site, path: &str) -> Reply {
+        self.call(site, "GET", &format!("/v2/service_instances/{path}"), &Value::Null).await
+    }
+
+    async fn put(&self, site: &Site, id: &str, body: &Value) -> Reply {
+        self.call(site, "PUT", &format!("/v2/service_instances/{id}?accepts_incomplete=true"), body).await
+    }
+
+    async fn patch(&self, site: &Site, id: &str, body: &Value) -> Reply {
+        self.call(site, "PATCH", &format!("/v2/service_instances/{id}?accepts_incomplete=true"), body).await
+    }
+
+    async fn delete(&self, site: &Site, id: &str, plan: Plan) -> Reply {
+        let path =
+            format!("/v2/service_instances/{id}?service_id={SERVICE}&plan_id={}&accepts_incomplete=true", plan.id());
+        self.call(site, "DELETE", &path, &Value::Null).await
+    }
+
+    async fn bind(&self, site: &Site, id: &str, binding: &str, body: &Value) -> Reply {
+        self.call(site, "PUT", &format!("/v2/service_instances/{id}/service_bindings/{binding}"), body).await
+    }
+
+    /// Orders dedicated capacity; the order's id.
+    pub async fn ordered(&self, site: &Site) -> String {
+        text(
+            &self.put(site, "ordered", &order(Plan::InferenceDedicated, json!({ "model": "m" }))).await.expect(202),
+            "operation",
+        )
+    }
+}
+
+fn order(plan: Plan, parameters: Value) -> Value {
+    json!({ "service_id": SERVICE, "plan_id": plan.id(), "organization_guid": "-", "space_guid": "-", "parameters": parameters,
+        "context": { "platform": "service-manager", "subaccount_id": "sub-1", "instance_name": "Chat & Co" } })
+}
+
+fn binding(parameters: Value) -> Value {
+    json!({ "service_id": SERVICE, "plan_id": Plan::InferenceShared.id(), "parameters": parameters })
+}
+
+const SHARED: Plan = Plan::InferenceShared;
+
+#[tokio::test]
+async fn an_instance_is_a_project_and_a_customer_a_tenant() {
+    let site = Site::start().await;
+    let btp = site.platform(json!({ "tenant_budget_micro_eur": 7_000_000 })).await;
+    let asked = order(
+        SHARED,
+        json!({ "data_class": "confidential", "country": "DE", "monthly_budget_eur": 5, "requests_per_minute": 9 }),
+    );
+    assert_eq!(btp.put(&site, "one", &asked).await.expect(201), json!({}));
+    let snapshot = site.snapshot();
+    let (tenant, project) = (snapshot.tenants[0].clone(), snapshot.projects[0].clone());
+    assert!(tenant.name.starts_with("sub-1 ") && tenant.budget == Some(MicroEur(7_000_000)), "{tenant:?}");
+    assert!(project.name.starts_with("Chat & Co ") && project.tenant == tenant.id, "{project:?}");
+    assert_eq!((project.class, project.budget), (DataClass::Confidential, Some(MicroEur(5_000_000))));
+    assert_eq!((project.country.unwrap().to_string(), project.limits.requests_per_minute), ("DE".to_owned(), Some(9)));
+    // A repeat changes nothing; another with the same id is none.
+    let entries = site.audit().await.len();
+    assert_eq!(btp.put(&site, "one", &asked).await.expect(200), json!({}));
+    let other = btp.put(&site, "one", &order(SHARED, json!({}))).await.expect(409);
+    assert!(other["description"].as_str().is_some_and(|text| !text.is_empty()));
+    assert_eq!(site.audit().await.len(), entries);
+    // The second instance of the customer is in the same tenant; another customer's is not.
+    btp.put(&site, "two", &order(Plan::GroundedAnswers, json!({}))).await.expect(201);
+    let mut foreign = order(SHARED, json!({}));
+    foreign["context"]["subaccount_id"] = json!("sub-2");
+    btp.put(&site, "three", &foreign).await.expect(201);
+    let snapshot = site.snapshot();
+    assert_eq!((snapshot.tenants.len(), snapshot.projects.len()), (2, 3));
+    assert_eq!(snapshot.projects.iter().filter(|project| project.tenant == tenant.id).count(), 2);
+    // Who asked for it stands in the audit log.
+    let entry = site.audit().await.into_iter().find(|entry| entry["action"] == "instance.create").unwrap();
+    assert_eq!((&entry["actor"], &entry["object"]), (&json!(btp.id), &json!(project.id)));
+    assert_eq!(entry["tenant"], json!(tenant.id));
+    assert_eq!(entry["detail"]["identity"], json!({ "platform": "sapcp", "user": { "user": "anna" } }));
+    assert_eq!((&entry["detail"]["request"], &entry["detail"]["instance"]), (&json!("call-7"), &json!("one")));
+    // What the operator sees of it.
+    let list = site.get(&format!("/api/v1/brokers/{}/instances", btp.id)).await.expect(200);
+    let seen: Vec<_> =
+        list["data"].as_array().unwrap().iter().map(|row| (row["id"].clone(), row["state"].clone())).collect();
+    assert_eq!(
+        seen,
+        [("one", "ready"), ("three", "ready"), ("two", "ready")].map(|(id, state)| (json!(id), json!(state)))
+    );
+    let fetched = btp.get(&site, "one").await.expect(200);
+    assert_eq!((&fetched["plan_id"], &fetched["parameters"]), (&json!(SHARED.id()), &asked["parameters"]));
+    assert_eq!(btp.get(&site, "one/last_operation").await.expect(200)["state"], "succeeded");
+    btp.get(&site, "none").await.expect(404);
+    btp.get(&site, "none/last_operation").await.expect(404);
+}
+
+#[tokio::test]
+async fn a_change_touches_what_it_is_about() {
+    let site = Site::start().await;
+    let btp = site.platform(json!({})).await;
+    btp.put(&site, "one", &order(SHARED, json!({ "monthly_budget_eur": 5 }))).await.expect(201);
+    let project = site.snapshot().projects[0].clone();
+    // The operator's hand stays where the platform says nothing.
+    site.patch(&format!("/api/v1/projects/{}", project.id), json!({ "tokens_per_minute": 77 })).await.expect(200);
+    let change = |parameters: Value| json!({ "service_id": SERVICE, "parameters": parameters, "previous_values": { "plan_id": "x" } });
+    assert_eq!(
+        btp.patch(&site, "one", &change(json!({ "monthly_budget_eur": 6, "data_class": "secret" }))).await.expect(200),
+        json!({})
+    );
+    let changed = site.snapshot().projects[0].clone();
+    assert_eq!(
+        (changed.budget, changed.class, changed.limits.tokens_per_minute),
+        (Some(MicroEur(6_000_000)), DataClass::Secret, Some(77))
+    );
+    btp.patch(&site, "one", &change(json!({ "monthly_budget_eur": null }))).await.expect(200);
+    assert_eq!(site.snapshot().projects[0].budget, None);
+    let renamed = json!({ "service_id": SERVICE, "context": { "subaccount_id": "sub-1", "instance_name": "Neu" } });
+    btp.patch(&site, "one", &renamed).await.expect(200);
+    assert!(site.snapshot().projects[0].name.starts_with("Neu "));
+    let plan = json!({ "service_id": SERVICE, "plan_id": Plan::GroundedAnswers.id() });
+    btp.patch(&site, "one", &plan).await.expect(200);
+    assert_eq!(btp.get(&site, "one").await.expect(200)["plan_id"], Plan::GroundedAnswers.id());
+    for (bad, status) in [
+        (json!({ "parameters": {} }), 400),
+        (change(json!({ "budget": 1 })), 400),
+        (json!({ "service_id": SERVICE, "plan_id": "x" }), 400),
+        (json!({ "service_id": SERVICE, "context": { "subaccount_id": "sub-2" } }), 400),
+        (json!({ "service_id": SERVICE, "maintenance_info": { "version": "0.0.1" } }), 422),
+    ] {
+        btp.patch(&site, "one", &bad).await.expect(status);
+    }
+    btp.patch(&site, "none", &change(json!({}))).await.expect(400);
+}
+
+#[tokio::test]
+async fn a_binding_is_a_key_and_ends_with_its_deletion() {
+    let site = Site::start().await;
+    let btp = site.platform(json!({})).await;
+    btp.bind(&site, "one", "b1", &binding(json!({}))).await.expect(400);
+    btp.put(&site, "one", &order(SHARED, json!({}))).await.expect(201);
+    let asked = binding(json!({ "expires_in_days": 10, "requests_per_minute": 5 }));
+    let first = btp.bind(&site, "one", "b1", &asked).await.expect(201);
+    let (key, project) = (site.snapshot().keys[0].clone(), site.snapshot().projects[0].clone());
+    let credentials = &first["credentials"];
+    let secret = text(credentials, "clientsecret");
+    assert_eq!(site.pepper.hash(secret.strip_prefix(&format!("hk_{}_", key.id.digits())).unwrap()), key.secret_hash);
+    assert_eq!((key.project, key.limits.requests_per_minute), (project.id, Some(5)));
+    let vkey = site.controller.parts().log_vkey.clone();
+    assert_eq!(
+        *credentials,
+        json!({ "clientid": key.id, "clientsecret": secret, "url": "https://ai.example", "identityzone": "test",
+            "identityzoneid": project.tenant, "appname": project.id, "serviceurls": { "AI_API_URL": "https://ai.example" },
+            "openai": { "base_url": "https://ai.example/v1", "api_key": secret },
+            "sonar": { "base_url": "https://ai.example", "api_key": secret },
+            "evidence": { "log_url": "https://ai.example/log", "verifier_key": vkey } })
+    );
+    let expires = key.expires_at.unwrap().0;
+    assert!((START + 864_000_000..START + 864_100_000).contains(&expires), "{expires}");
+    assert!(text(&first["metadata"], "expires_at").starts_with("2026-11-25T00:00:0"));
+    assert!(text(&first["metadata"], "renew_before").starts_with("2026-11-24T00:00:0"));
+    // Told again, and made once.
+    assert_eq!(btp.bind(&site, "one", "b1", &asked).await.expect(200), first);
+    let fetched = btp.get(&site, "one/service_bindings/b1").await.expect(200);
+    assert_eq!((&fetched["credentials"], &fetched["metadata"]), (credentials, &first["metadata"]));
+    assert_eq!(btp.get(&site, "one/service_bindings/b1/last_operation").await.expect(200)["state"], "succeeded");
+    btp.bind(&site, "one", "b1", &binding(json!({}))).await.expect(409);
+    assert_eq!(site.snapshot().keys.len(), 1);
+    // The secret is in no row and in no file.
+    site.store.close().await;
+    for file in ["hoheit.db", "hoheit.db-wal"] {
+        let bytes = std::fs::read(site.dir.path().join(file)).unwrap_or_default();
+        assert!(!bytes.windows(52).any(|window| secret.as_bytes().ends_with(window)), "{file}");
+    }
+}
+
+#[tokio::test]
+async fn bindings_are_rotated_and_unbound_one_by_one() {
+    let site = Site::start().await;
+    let btp = site.platform(json!({})).await;
+    btp.put(&site, "one", &order(SHARED, json!({}))).await.expect(201);
+    btp.bind(&site, "one", "b1", &binding(json!({ "expires_in_days": 3 }))).await.expect(201);
+    let rotation = json!({ "service_id": SERVICE, "plan_id": SHARED.id(), "predecessor_binding_id": "b1" });
+    let second = btp.bind(&site, "one", "b2", &rotation).await.expect(201);
+    assert_eq!(btp.bind(&site, "one", "b2", &rotation).await.expect(200), second);
+    let keys = site.snapshot().keys.clone();
+    assert!(
+        keys.len() == 2 && keys.iter().all(|key| !key.revoked && key.expires_at.is_some()),
+        "both are good: {keys:?}"
+    );
+    let mut lost = rotation.clone();
+    lost["predecessor_binding_id"] = json!("none");
+    btp.bind(&site, "one", "b3", &lost).await.expect(400);
+    let unbind = |id: &str| {
+        format!("/v2/service_instances/one/service_bindings/{id}?service_id={SERVICE}&plan_id={}", SHARED.id())
+    };
+    btp.call(&site, "DELETE", "/v2/service_instances/one/service_bindings/b1", &Value::Null).await.expect(400);
+    assert_eq!(btp.call(&site, "DELETE", &unbind("b1"), &Value::Null).await.expect(200), json!({}));
+    let revoked = |site: &Site| site.snapshot().keys.iter().map(|key| key.revoked).collect::<Vec<_>>();
+    assert_eq!(revoked(&site), [true, false]);
+    btp.call(&site, "DELETE", &unbind("b1"), &Value::Null).await.expect(410);
+    btp.get(&site, "one/service_bindings/b1").await.expect(404);
+    btp.get(&site, "one/service_bindings/b1/last_operation").await.expect(410);
+    // The PUT that the DELETE overtook makes nothing.
+    btp.call(&site, "DELETE", &unbind("late"), &Value::Null).await.expect(410);
+    assert_eq!(btp.bind(&site, "one", "late", &binding(json!({}))).await.expect(422)["error"], "ConcurrencyError");
+    assert_eq!(site.snapshot().keys.len(), 2);
+    let route = json!({ "service_id": SERVICE, "plan_id": SHARED.id(), "bind_resource": { "route": "a.example" } });
+    btp.bind(&site, "one", "b4", &route).await.expect(400);
+}
+
+#[tokio::test]
+async fn a_deletion_ends_every_key_and_is_over_when_nothing_is_left() {
+    let site = Site::start().await;
+    let btp = site.platform(json!({})).await;
+    btp.put(&site, "one", &order(SHARED, json!({}))).await.expect(201);
+    btp.bind(&site, "one", "b1", &binding(json!({}))).await.expect(201);
+    let project = site.snapshot().projects[0].id;
+    site.key(&project.to_string()).await;
+    btp.call(&site, "DELETE", "/v2/service_instances/one", &Value::Null).await.expect(400);
+    *site.destroyed.refuse.lock().unwrap() = Some("canary".to_owned());
+    let failed = btp.delete(&site, "one", SHARED).await;
+    assert!(!String::from_utf8_lossy(&failed.bytes).contains("canary"));
+    failed.expect(500);
+    assert!(site.snapshot().keys.iter().all(|key| key.revoked), "no key works although not everything is done");
+    btp.get(&site, "one").await.expect(404);
+    assert_eq!(btp.get(&site, "one/last_operation").await.expect(200)["state"], "in progress");
+    assert_eq!(btp.put(&site, "one", &order(SHARED, json!({}))).await.expect(422)["error"], "ConcurrencyError");
+    assert_eq!(btp.bind(&site, "one", "b2", &binding(json!({}))).await.expect(422)["error"], "ConcurrencyError");
+    *site.destroyed.refuse.lock().unwrap() = None;
+    assert_eq!(btp.delete(&site, "one", SHARED).await.expect(200), json!({}));
+    assert_eq!(*site.destroyed.projects.lock().unwrap(), [project, project]);
+    btp.delete(&site, "one", SHARED).await.expect(410);
+    assert_eq!(site.destroyed.projects.lock().unwrap().len(), 2);
+    btp.get(&site, "one/last_operation").await.expect(410);
+    // Ten minutes in which a PUT that was overtaken makes nothing; then the id is free.
+    btp.delete(&site, "two", SHARED).await.expect(410);
+    for id in ["one", "two"] {
+        assert_eq!(btp.put(&site, id, &order(SHARED, json!({}))).await.expect(422)["error"], "ConcurrencyError");
+    }
+    assert_eq!(site.snapshot().projects.len(), 1);
+    site.clock.fetch_add(600_000, Ordering::Relaxed);
+    btp.put(&site, "two", &order(SHARED, json!({}))).await.expect(201);
+}
+
+#[tokio::test]
+async fn an_order_waits_for_the_operator() {
+    let site = Site::start().await;
+    let btp = site.platform(json!({})).await;
+    let asked = order(Plan::InferenceDedicated, json!({ "model": "m", "replicas": 2 }));
+    let at_once = btp.call(&site, "PUT", "/v2/service_instances/one", &asked).await.expect(422);
+    assert_eq!(at_once["error"], "AsyncRequired");
+    let operation = text(&btp.put(&site, "one", &asked).await.expect(202), "operation");
+    assert_eq!(text(&btp.put(&site, "one", &asked).await.expect(202), "operation"), operation);
+    assert!(site.snapshot_if_any().is_none_or(|snapshot| snapshot.projects.is_empty()), "nothing is there yet");
+    btp.get(&site, "one").await.expect(404);
+    let polled = btp.get(&site, &format!("one/last_operation?operation={operation}")).await;
+    assert_eq!(polled.headers["retry-after"], "60");
+    assert_eq!(polled.expect(200)["state"], "in progress");
+    btp.get(&site, "one/last_operation?operation=other").await.expect(400);
+    assert_eq!(
+        btp.bind(&site, "one", "b1", &json!({ "service_id": SERVICE, "plan_id": Plan::InferenceDedicated.id() }))
+            .await
+            .expect(422)["error"],
+        "ConcurrencyError"
+    );
+    let waiting = site.get("/api/v1/operations").await.expect(200)["data"][0].clone();
+    assert_eq!((&waiting["id"], &waiting["parameters"]), (&json!(operation), &asked["parameters"]));
+    let decide = |operation: &str, what: &str| {
+        let path = format!("/api/v1/operations/{operation}");
+        let site = &site;
+        let body = json!({ "do": what, "reason": "rack h1/r01 is free" });
+        async move { site.post(&path, body).await }
+    };
+    assert_eq!(decide(&operation, "fulfil").await.expect(200)["state"], "ready");
+    assert_eq!(site.snapshot().projects.len(), 1);
+    assert_eq!(
+        btp.get(&site, &format!("one/last_operation?operation={operation}")).await.expect(200)["state"],
+        "succeeded"
+    );
+    btp.put(&site, "one", &asked).await.expect(200);
+    decide(&operation, "fulfil").await.expect(404);
+    // More of it is another order, and goes on as it is if that comes to nothing.
+    let more = json!({ "service_id": SERVICE, "parameters": { "replicas": 4 } });
+    let change = text(&btp.patch(&site, "one", &more).await.expect(202), "operation");
+    assert_eq!(text(&btp.patch(&site, "one", &more).await.expect(202), "operation"), change);
+    let yet_more = json!({ "service_id": SERVICE, "parameters": { "replicas": 5 } });
+    assert_eq!(btp.patch(&site, "one", &yet_more).await.expect(422)["error"], "ConcurrencyError");
+    assert_eq!(btp.get(&site, "one").await.expect(422)["error"], "ConcurrencyError");
+    decide(&change, "refuse").await.expect(200);
+    let failed = btp.get(&site, &format!("one/last_operation?operation={change}")).await.expect(200);
+    assert_eq!((&failed["state"], &failed["instance_usable"]), (&json!("failed"), &json!(true)));
+    assert_eq!(failed["description"], "rack h1/r01 is free");
+    assert_eq!(btp.get(&site, "one").await.expect(200)["parameters"]["replicas"], 2);
+    // Refused, or deleted before anybody decided: no project was made.
+    let second = text(&btp.put(&site, "two", &asked).await.expect(202), "operation");
+    decide(&second, "refuse").await.expect(200);
+    assert_eq!(btp.get(&site, "two/last_operation").await.expect(200)["state"], "failed");
+    btp.delete(&site, "two", Plan::InferenceDedicated).await.expect(200);
+    let third = text(&btp.put(&site, "three", &asked).await.expect(202), "operation");
+    btp.delete(&site, "three", Plan::InferenceDedicated).await.expect(200);
+    decide(&third, "fulfil").await.expect(404);
+    assert_eq!(btp.get(&site, &format!("three/last_operation?operation={third}")).await.expect(200)["state"], "failed");
+    assert_eq!(site.snapshot().projects.len(), 1);
+    assert!(site.destroyed.projects.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn equal_orders_at_once_make_one_project() {
+    let site = Site::start().await;
+    let btp = site.platform(json!({})).await;
+    let asked = order(SHARED, json!({}));
+    let put = || btp.put(&site, "one", &asked);
+    let replies = tokio::join!(put(), put(), put(), put(), put(), put(), put(), put());
+    let (a, b, c, d, e, f, g, h) = replies;
+    let mut statuses = [a, b, c, d, e, f, g, h].map(|reply| reply.status.as_u16());
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 200, 200, 200, 200, 200, 200, 201]);
+    assert_eq!((site.snapshot().projects.len(), site.snapshot().tenants.len()), (1, 1));
+}
+
+/// A controller in another process, on the same database, wrote in between.
+#[tokio::test]
+async fn what_another_process_wrote_meanwhile_is_seen() {
+    let site = Site::start().await;
+    let btp = site.platform(json!({})).await;
+    let broker = btp.id.parse().unwrap();
+    let at = |read| store::BrokerWrite { broker, instance: "one", read, now: types::UnixMillis(START) };
+    let entry = || types::audit::AuditEntry {
+        id: types::AuditId(site.clock.fetch_add(1, Ordering::Relaxed) as u128),
+        at: types::UnixMillis(START),
+        actor: "other".into(),
+        action: "instance.create".into(),
+        object: "one".into(),
+        tenant: None,
+        detail: "{}".into(),
+    };
+    let put = store::InstanceWrite::Put { body: "{}", project: None, operation: None };
+    let nothing = store::ProjectWrite::Nothing;
+    let write = async |store: &Store, read| store.broker_instance_write(&at(read), &put, &nothing, &entry()).await;
+    // A tombstone and an instance exclude each other, whoever comes first.
+    let until = types::UnixMillis(START + 1_000);
+    site.store.broker_bury(&at(None), "", until, None).await.unwrap();
+    assert!(matches!(write(&site.store, None).await, Err(store::StoreError::Conflict { .. })));
+    site.store.broker_bury(&at(None), "", types::UnixMillis(START), None).await.unwrap();
+    write(&site.store, None).await.unwrap();
+    assert!(matches!(
+        site.store.broker_bury(&at(None), "", until, None).await,
+        Err(store::StoreError::Conflict { .. })
+    ));
+    assert!(matches!(write(&site.store, None).await, Err(store::StoreError::Conflict { .. })));
+    assert!(matches!(write(&site.store, Some(7)).await, Err(store::StoreError::Conflict { .. })));
+    write(&site.store, Some(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_written_and_not_published_is_published_by_the_repeat() {
+    let site = Site::start().await;
+    let btp = site.platform(json!({})).await;
+    btp.put(&site, "one", &order(SHARED, json!({}))).await.expect(201);
+    btp.bind(&site, "one", "b1", &binding(json!({}))).await.expect(201);
+    let unbind = format!("/v2/service_instances/one/service_bindings/b1?service_id={SERVICE}&plan_id={}", SHARED.id());
+    *site.refuse_publication.lock().unwrap() = Some("down".to_owned());
+    btp.call(&site, "DELETE", &unbind, &Value::Null).await.expect(500);
+    assert!(!site.snapshot().keys[0].revoked);
+    *site.refuse_publication.lock().unwrap() = None;
+    btp.call(&site, "DELETE", &unbind, &Value::Null).await.expect(410);
+    assert!(site.snapshot().keys[0].revoked, "gone is said after the gateway knows");
+}
+
+#[tokio::test]
+async fn who_may_call_and_with_which_version() {
+    let site = Site::start().await;
+    let btp = site.platform(json!({ "plans": ["inference-shared"] })).await;
+    let catalog = async |authorization: &str, version: &str| {
+        let headers = [("authorization", authorization), ("x-broker-api-version", version)];
+        site.osb("GET", "/v2/catalog", &headers, "").await
+    };
+    let good = catalog(&btp.authorization, "2.13").await.expect(200);
+    let plans = &good["services"][0]["plans"];
+    assert_eq!((plans.as_array().unwrap().len(), &plans[0]["name"]), (1, &json!("inference-shared")));
+    catalog(&btp.authorization, "2.17").await.expect(200);
+    for version in ["2.12", "3.0", ""] {
+        assert!(catalog(&btp.authorization, version).await.expect(412)["description"].is_string());
+    }
+    // A stranger learns nothing, not even versions.
+    let (user, _) = String::from_utf8(STANDARD.decode(&btp.authorization[6..]).unwrap())
+        .unwrap()
+        .split_once(':')
+        .map(|(u, p)| (u.to_owned(), p.to_owned()))
+        .unwrap();
+    let wrong = format!("Basic {}", STANDARD.encode(format!("{user}:{}", "0".repeat(52))));
+    let empty = format!("Basic {}", STANDARD.encode(format!("{user}:")));
+    let admin = format!("Bearer {}", site.admin);
+    for authorization in ["", "Basic", "Basic !", "Basic dTpw", &wrong, &empty, &admin] {
+        let reply = catalog(authorization, "1.0").await;
+        assert_eq!(reply.headers["www-authenticate"], "Basic realm=\"hoheit\"", "{authorization}");
+        reply.expect(401);
+    }
+    // Nor is a plan that is not this registration's for it.
+    btp.put(&site, "one", &order(Plan::GroundedAnswers, json!({}))).await.expect(400);
+    // Rotated, removed: at once.
+    let made = site.post(&format!("/api/v1/brokers/{}/rotate", btp.id), json!({})).await.expect(201);
+    catalog(&btp.authorization, "2.14").await.expect(401);
+    let new = format!("Basic {}", STANDARD.encode(format!("{}:{}", text(&made, "username"), text(&made, "password"))));
+    catalog(&new, "2.14").await.expect(200);
+    site.ask(&site.admin, "DELETE", &format!("/api/v1/brokers/{}", btp.id), None).await.expect(204);
+    catalog(&new, "2.14").await.expect(401);
+    let log = site.get("/api/v1/audit?limit=1000").await;
+    assert!(!String::from_utf8_lossy(&log.bytes).contains(&text(&made, "password")));
+    // Everything that is no path of the specification is JSON too.
+    for (method, path, status) in [("GET", "/v2/none", 404), ("GET", "/v2", 404), ("POST", "/v2/catalog", 405)] {
+        assert!(site.osb(method, path, &[("authorization", &new)], "").await.expect(status)["description"].is_string());
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_takes_the_passwords_place() {
+    let site = Site::start().await;
+    let subject = "CN=service-manager,O=SAP SE,C=DE";
+    let btp = site.platform(json!({ "certificate_subject": subject })).await;
+    let other = site.platform(json!({})).await;
+    let catalog = async |headers: &[(&str, &str)]| {
+        let headers = [&[("x-broker-api-version", "2.14")], headers].concat();
+        site.osb("GET", "/v2/catalog", &headers, "").await.status.as_u16()
+    };
+    assert_eq!(catalog(&[("x-client-subject", "C=DE, O=SAP SE, CN=service-manager")]).await, 200);
+    assert_eq!(catalog(&[("x-client-subject", "C=DE, O=SAP SE, CN=somebody")]).await, 401);
+    assert_eq!(catalog(&[("x-client-subject", "")]).await, 401);
+    assert_eq!(catalog(&[("x-other-header", subject)]).await, 401);
+    assert_eq!(catalog(&[("authorization", &btp.authorization)]).await, 401);
+    assert_eq!(catalog(&[("authorization", &other.authorization)]).await, 200);
+    site.post(&format!("/api/v1/brokers/{}/rotate", btp.id), json!({})).await.expect(409);
+}
+
+#[tokio::test]
+async fn another_registrations_things_are_unknown() {
+    let site = Site::start().await;
+    let (own, foreign) = (site.platform(json!({})).await, site.platform(json!({})).await);
+    own.put(&site, "one", &order(SHARED, json!({}))).await.expect(201);
+    own.bind(&site, "one", "b1", &binding(json!({}))).await.expect(201);
+    for path in ["one", "one/last_operation", "one/service_bindings/b1", "one/service_bindings/b1/last_operation"] {
+        assert_eq!(
+            foreign.get(&site, path).await.expect(404),
+            foreign.get(&site, &path.replace("one", "none")).await.expect(404)
+        );
+    }
+    foreign.bind(&site, "one", "b2", &binding(json!({}))).await.expect(400);
+    foreign.delete(&site, "one", SHARED).await.expect(410);
+    own.get(&site, "one").await.expect(200);
+    // Not even the customer is the same: its name is the other platform's word.
+    foreign.put(&site, "two", &order(SHARED, json!({}))).await.expect(201);
+    assert_eq!(site.snapshot().tenants.len(), 2);
+}
+
+#[tokio::test]
+async fn a_registration_has_its_limits() {
+    let site = Site::start().await;
+    let btp = site.platform(json!({ "tenants_max": 1, "instances_max": 2 })).await;
+    let mut foreign = order(SHARED, json!({}));
+    foreign["context"]["subaccount_id"] = json!("sub-2");
+    btp.put(&site, "one", &order(SHARED, json!({}))).await.expect(201);
+    btp.put(&site, "two", &foreign).await.expect(400);
+    let operation = text(
+        &btp.put(&site, "two", &order(Plan::InferenceDedicated, json!({ "model": "m" }))).await.expect(202),
+        "operation",
+    );
+    btp.put(&site, "three", &order(SHARED, json!({}))).await.expect(400);
+    // What was ordered has its place already.
+    site.post(&format!("/api/v1/operations/{operation}"), json!({ "do": "fulfil", "reason": "r" })).await.expect(200);
+    btp.delete(&site, "one", SHARED).await.expect(200);
+    btp.put(&site, "three", &order(SHARED, json!({}))).await.expect(201);
+    assert_eq!(site.snapshot().tenants.len(), 1);
+    for bad in [
+        json!({ "name": "x" }),
+        json!({ "name": "x", "signature": "maybe" }),
+        json!({ "name": "x", "signature": "required" }),
+        json!({ "name": "x", "signature": "off", "plans": [] }),
+        json!({ "name": "x", "signature": "off", "plans": ["gold"] }),
+        json!({ "name": "x", "signature": "off", "subaccounts": [] }),
+        json!({ "name": "x", "signature": "off", "tenants_max": 0 }),
+        json!({ "name": "x", "signature": "off", "tenant_key": "A b" }),
+        json!({ "name": "x", "signature": "off", "tenant_budget_micro_eur": -1 }),
+        json!({ "name": "x", "signature": "off", "signature_key": "no key" }),
+        json!({ "name": "x", "signature": "off", "certificate_subject": "somebody" }),
+    ] {
+        site.post("/api/v1/brokers", bad).await.expect(400);
+    }
+}
