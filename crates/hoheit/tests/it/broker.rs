@@ -165,7 +165,12 @@ async fn a_service_manager_orders_binds_rotates_and_leaves() {
     let (sm, broker) = Manager::register(&site, &required).await;
 
     // Signed, or nothing: right, wrong, for another instance, for another customer.
-    let order = |context: Value| sm.order("inference-shared", context, json!({ "monthly_budget_eur": 5 }));
+    let plain = sm.order("inference-shared", Value::Null, json!({ "monthly_budget_eur": 5 }));
+    let order = |context: Value| {
+        let mut body = plain.clone();
+        body["context"] = context;
+        body
+    };
     for wrong in [
         stranger.context("one", "sub"),
         next.context("one", "sub"),
