@@ -10,7 +10,6 @@ use http::{Request, header};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
-use store::Store;
 use tower::ServiceExt;
 use types::{DataClass, MicroEur};
 
@@ -372,40 +371,6 @@ async fn equal_orders_at_once_make_one_project() {
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 200, 200, 200, 200, 200, 200, 201]);
     assert_eq!((site.snapshot().projects.len(), site.snapshot().tenants.len()), (1, 1));
-}
-
-/// A controller in another process, on the same database, wrote in between.
-#[tokio::test]
-async fn what_another_process_wrote_meanwhile_is_seen() {
-    let site = Site::start().await;
-    let btp = site.platform(json!({})).await;
-    let broker = btp.id.parse().unwrap();
-    let at = |read| store::BrokerWrite { broker, instance: "one", read, now: types::UnixMillis(START) };
-    let entry = || types::audit::AuditEntry {
-        id: types::AuditId(site.clock.fetch_add(1, Ordering::Relaxed) as u128),
-        at: types::UnixMillis(START),
-        actor: "other".into(),
-        action: "instance.create".into(),
-        object: "one".into(),
-        tenant: None,
-        detail: "{}".into(),
-    };
-    let put = store::InstanceWrite::Put { body: "{}", project: None, operation: None };
-    let nothing = store::ProjectWrite::Nothing;
-    let write = async |store: &Store, read| store.broker_instance_write(&at(read), &put, &nothing, &entry()).await;
-    // A tombstone and an instance exclude each other, whoever comes first.
-    let until = types::UnixMillis(START + 1_000);
-    site.store.broker_bury(&at(None), "", until, None).await.unwrap();
-    assert!(matches!(write(&site.store, None).await, Err(store::StoreError::Conflict { .. })));
-    site.store.broker_bury(&at(None), "", types::UnixMillis(START), None).await.unwrap();
-    write(&site.store, None).await.unwrap();
-    assert!(matches!(
-        site.store.broker_bury(&at(None), "", until, None).await,
-        Err(store::StoreError::Conflict { .. })
-    ));
-    assert!(matches!(write(&site.store, None).await, Err(store::StoreError::Conflict { .. })));
-    assert!(matches!(write(&site.store, Some(7)).await, Err(store::StoreError::Conflict { .. })));
-    write(&site.store, Some(1)).await.unwrap();
 }
 
 #[tokio::test]

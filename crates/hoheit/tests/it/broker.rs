@@ -226,7 +226,7 @@ async fn a_service_manager_orders_binds_rotates_and_leaves() {
     let instances = site.cli(&["broker", "instances", &broker]);
     let [one, two] = [0, 1].map(|row| instances["data"][row].clone());
     assert_eq!((&one["tenant"], &one["state"], &two["state"]), (&two["tenant"], &json!("ready"), &json!("ready")));
-    let audit = site.cli(&["audit", "list"]);
+    let audit = site.cli(&["audit"]);
     let made =
         audit["data"].as_array().unwrap().iter().find(|entry| entry["action"] == "binding.create").unwrap().clone();
     assert_eq!((&made["actor"], &made["detail"]["identity"]["user"]["user_id"]), (&json!(broker), &json!("anna")));

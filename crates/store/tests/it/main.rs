@@ -6,6 +6,7 @@
 mod aicore;
 mod asked;
 mod audited;
+mod broker;
 mod fleet;
 mod idempotency;
 mod knowledge;
@@ -117,6 +118,9 @@ suite! {
     asked::what_ended_does_not_end_again,
     asked::what_nobody_speaks_for_is_failed,
     asked::a_foreign_project_sees_nothing_and_time_forgets,
+    broker::registrations_read_back_and_end,
+    broker::an_instance_comes_with_its_tenant_and_goes_with_its_bindings,
+    broker::a_tombstone_and_what_it_buries_exclude_each_other,
     upgrades::opening_again_keeps_everything,
     upgrades::receipts_of_the_first_version_move_into_runs,
     upgrades::a_newer_schema_is_refused,
