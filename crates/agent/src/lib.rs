@@ -16,6 +16,7 @@ pub mod link;
 pub mod nvml;
 pub mod report;
 pub mod run;
+pub mod signs;
 pub mod site;
 pub mod supervise;
 pub mod swarm;

@@ -4,6 +4,7 @@
 //! driver does not know (NVLink on an RTX card, ECC where there is none) is its zero; a GPU that does not answer at all is left
 //! out, which the bill of materials then misses.
 
+use crate::signs::{LinkSeen, Look, NVLINK};
 use crate::wire::{GPUS_MAX, NAME_MAX};
 use fleet::observed::{EventKind, GpuSeen};
 use nvml_wrapper::bitmasks::device::ThrottleReasons;
@@ -14,7 +15,6 @@ use nvml_wrapper::enums::event::XidError;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::structs::device::FieldId;
 use nvml_wrapper::{Device, Nvml};
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,15 +54,23 @@ impl Gpus {
         Ok(Gpus { nvml: Arc::new(nvml), driver })
     }
 
-    /// What every GPU says now, by its UUID.
-    pub fn look(&self) -> BTreeMap<String, GpuSeen> {
+    /// What every GPU says now, by its UUID, and each NVLink.
+    pub fn look(&self) -> Look {
         let count = self.nvml.device_count().unwrap_or(0).min(GPUS_MAX as u32);
-        (0..count)
-            .filter_map(|index| {
-                let device = self.nvml.device_by_index(index).ok()?;
-                Some((short(device.uuid().ok()?), seen(index, &device)))
-            })
-            .collect()
+        let mut look = Look::default();
+        for index in 0..count {
+            let Ok(device) = self.nvml.device_by_index(index) else { continue };
+            let Ok(uuid) = device.uuid() else { continue };
+            let links = links(&device);
+            look.gpus.insert(short(uuid), seen(index, &device, &links));
+            let link = |(link, up): (u32, bool)| LinkSeen {
+                domain: NVLINK.to_owned(),
+                port: format!("gpu{index}:{link}"),
+                up,
+            };
+            look.links.extend(links.into_iter().map(link));
+        }
+        look
     }
 
     /// XID events of all GPUs from now on, until the watch is dropped.
@@ -144,11 +152,15 @@ impl Drop for Watch {
     }
 }
 
-fn seen(index: u32, device: &Device<'_>) -> GpuSeen {
+/// The NVLinks that this GPU has, and whether each is up. One that it does not have is none that is down.
+fn links(device: &Device<'_>) -> Vec<(u32, bool)> {
+    (0..NVLINKS_MAX).filter_map(|link| Some((link, device.link_wrapper_for(link).is_active().ok()?))).collect()
+}
+
+fn seen(index: u32, device: &Device<'_>, links: &[(u32, bool)]) -> GpuSeen {
     // Since its reset: what a GPU had in its life and was mended by a reset is no finding for ever.
     let ecc = |kind| device.total_ecc_errors(kind, EccCounter::Volatile).unwrap_or(0);
     let (rows_remapped, remap_failed) = remaps(device);
-    let up = |link: &u32| device.link_wrapper_for(*link).is_active().unwrap_or(false);
     GpuSeen {
         index,
         name: short(device.name().unwrap_or_default()),
@@ -158,7 +170,7 @@ fn seen(index: u32, device: &Device<'_>) -> GpuSeen {
         ecc_corrected: ecc(MemoryError::Corrected),
         rows_remapped,
         remap_failed,
-        nvlinks_up: u32::try_from((0..NVLINKS_MAX).filter(up).count()).unwrap_or(0),
+        nvlinks_up: u32::try_from(links.iter().filter(|(_, up)| *up).count()).unwrap_or(0),
         temperature_c: device.temperature(TemperatureSensor::Gpu).unwrap_or(0),
         power_mw: device.power_usage().map_or(0, u64::from),
         throttled: device.current_throttle_reasons().is_ok_and(|it| it.intersects(bad_reasons())),

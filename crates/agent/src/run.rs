@@ -9,6 +9,7 @@ use crate::enrol::{self, Claim, EnrolError, Identity};
 use crate::link::{Address, Link, LinkError};
 use crate::nvml::{Gpus, Watch};
 use crate::report::Reporter;
+use crate::signs::{Look, Signs};
 use crate::supervise::{Engine, Supervisor};
 use crate::token::Token;
 use crate::validate::{self, Suite};
@@ -88,6 +89,7 @@ pub async fn run(options: Options, clock: Arc<dyn Clock>, stop: impl Future<Outp
         watch,
         supervisor,
         reporter,
+        signs: Signs::default(),
         epoch: Instant::now(),
         stopped: false,
         run: None,
@@ -147,6 +149,7 @@ struct Agent {
     watch: Option<Watch>,
     supervisor: Supervisor,
     reporter: Reporter,
+    signs: Signs,
     epoch: Instant,
     stopped: bool,
     run: Option<Running>,
@@ -239,19 +242,24 @@ impl Agent {
         Ok(Duration::from_millis(answer.next_ms.clamp(*NEXT_MS.start(), *NEXT_MS.end())))
     }
 
-    async fn state(&self) -> State {
-        let gpus = match self.gpus.clone() {
+    /// How the machine is; what changed since the last look is noted as events.
+    async fn state(&mut self) -> State {
+        let look = match self.gpus.clone() {
             // NVML may take tens of milliseconds a GPU.
             Some(gpus) => tokio::task::spawn_blocking(move || gpus.look()).await.unwrap_or_default(),
-            None => Default::default(),
+            None => Look::default(),
         };
+        let at = self.millis();
+        for event in self.signs.compare(&look, at) {
+            self.reporter.event(event, at);
+        }
         let engines = self.supervisor.seen();
         let alive =
             engines.iter().filter(|it| matches!(it.state.as_str(), "starting" | "healthy" | "unhealthy")).count();
         State {
             driver: self.gpus.as_ref().map(|it| it.driver.clone()).unwrap_or_default(),
             no_nvml: self.no_nvml.clone(),
-            gpus,
+            gpus: look.gpus,
             running: u32::try_from(alive).unwrap_or(u32::MAX),
             engines,
             stopped: self.stopped,

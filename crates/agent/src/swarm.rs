@@ -30,7 +30,7 @@ pub fn healthy(gpus: u32, serial: &str) -> State {
         let seen = GpuSeen {
             index,
             name: "NVIDIA B200".into(),
-            serial: format!("{serial}-G{}", index + 1),
+            serial: format!("{serial}-GPU{}", index + 1),
             memory_mib: 183_359,
             nvlinks_up: 18,
             temperature_c: 41,

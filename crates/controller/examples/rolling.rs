@@ -52,6 +52,7 @@ fn spec(n: usize) -> Spec {
         serials: BTreeMap::new(),
         parts: BTreeMap::from([("gpu".to_owned(), 8)]),
         firmware: BTreeMap::from([("HostBMC_0".to_owned(), "1".to_owned())]),
+        secure_boot: None,
         suite: "short".to_owned(),
         wanted: true,
         drain: None,

@@ -104,6 +104,7 @@ fn take(machine: &mut Machine, spec: &Spec, observed: &Observed, rules: &Rules, 
             answer(machine, action, "thermal", (&about, Some(*gpu)), at);
         }
         EventKind::Part { part, .. } => {
+            let part = &readings::named(observed, part);
             let spare = readings::redundant(part);
             let before = count(machine, at, REPEAT_MILLIS, |it| it.cause == "part" && it.about != *part);
             let action = if spare && before == 0 { XidAction::Ignore } else { XidAction::Rma };
@@ -217,7 +218,7 @@ fn measured(measure: &Measure, now: UnixMillis) -> Option<Symptom> {
 }
 
 /// Links that are down for long, or fell twice.
-fn links(machine: &Machine, rules: &Rules, now: UnixMillis) -> Option<Symptom> {
+pub(crate) fn links(machine: &Machine, rules: &Rules, now: UnixMillis) -> Option<Symptom> {
     let down = machine.measures.iter().find(|it| {
         let falls = count(machine, now, LINK_MILLIS_MAX, |other| other.cause == LINK_DOWN && other.about == it.about);
         let age = now.0 - it.at.max(rules.listening_since).0;

@@ -108,6 +108,9 @@ pub struct Spec {
     pub parts: BTreeMap<String, u32>,
     /// Firmware component to the version that it must have.
     pub firmware: BTreeMap<String, String>,
+    /// Whether it must boot as signed, and nothing else; none where the site file does not say.
+    #[serde(default)]
+    pub secure_boot: Option<bool>,
     /// The validation suite that it must pass.
     pub suite: String,
     /// True: in service. False: out, for good.

@@ -4,13 +4,14 @@ use crate::broker::Broker;
 use crate::connection::{Connection, ConnectionError, Incoming};
 use fleet::machine::Finding;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use types::{TaskId, UnixMillis};
 use vda5050::session::{Effect, Input, Rules, Session, View};
+use vda5050::topic::Topic;
 use vda5050::{Job, RobotId};
 
 /// Robots of a site. Each has a session of about 4 kB; a broker with more names is not ours or is being abused.
@@ -78,7 +79,11 @@ enum Command {
 pub struct Handle {
     commands: mpsc::Sender<Command>,
     views: Arc<RwLock<BTreeMap<RobotId, View>>>,
+    heard: Heard,
 }
+
+/// Robots of which a state came since the start.
+type Heard = Arc<RwLock<BTreeSet<RobotId>>>;
 
 impl Handle {
     /// Gives a task to a robot. The answer is a report: `Refused` at once, or progress.
@@ -99,6 +104,12 @@ impl Handle {
     /// Every robot's fitness, as of now.
     pub fn views(&self) -> Vec<View> {
         self.views.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Whether this robot has told its state since the start. Before that it is not known which order it has, and a session that
+    /// was kept may be older than what it was given.
+    pub fn heard(&self, robot: &RobotId) -> bool {
+        self.heard.read().unwrap_or_else(PoisonError::into_inner).contains(robot)
     }
 
     /// All sessions as JSON, by robot, for [`start`] after a restart.
@@ -137,15 +148,17 @@ pub fn start(options: Options, saved: BTreeMap<String, Value>) -> Result<(Handle
     let views = Arc::new(RwLock::new(views));
     let (commands, asked) = mpsc::channel(COMMANDS_MAX);
     let (reports, read) = mpsc::channel(REPORTS_MAX);
-    let link = Link { options, sessions, views: views.clone(), asked, reports, connection: None };
+    let heard = Heard::default();
+    let link = Link { options, sessions, views: views.clone(), heard: heard.clone(), asked, reports, connection: None };
     tokio::spawn(link.run());
-    Ok((Handle { commands, views }, read))
+    Ok((Handle { commands, views, heard }, read))
 }
 
 struct Link {
     options: Options,
     sessions: BTreeMap<RobotId, Session>,
     views: Arc<RwLock<BTreeMap<RobotId, View>>>,
+    heard: Heard,
     asked: mpsc::Receiver<Command>,
     reports: mpsc::Sender<Report>,
     connection: Option<Connection>,
@@ -256,7 +269,11 @@ impl Link {
             }
             self.sessions.insert(robot.clone(), Session::new(robot.clone(), version));
         }
-        self.step(&robot, Input::Message { version, topic, bytes: payload, retained }).await
+        self.step(&robot, Input::Message { version, topic, bytes: payload, retained }).await?;
+        if topic == Topic::State {
+            self.heard.write().unwrap_or_else(PoisonError::into_inner).insert(robot);
+        }
+        Ok(())
     }
 
     async fn oversized(&mut self, topic: Option<String>, bytes: usize) -> Result<(), Stopped> {

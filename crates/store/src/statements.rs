@@ -32,6 +32,7 @@ const ALL: &[&[&str]] = &[
     crate::fleet::machines::STATEMENTS,
     crate::fleet::observations::STATEMENTS,
     crate::fleet::orders::STATEMENTS,
+    crate::fleet::robots::STATEMENTS,
     crate::fleet::site_models::STATEMENTS,
     crate::fleet::steps::STATEMENTS,
     crate::gather::STATEMENTS,

@@ -60,7 +60,9 @@ fn eight_gpus_with_all_that_is_told_of_them() {
     let driver = Driver::with("driver 580.95.05\ngpus 8\n");
     let gpus = driver.open();
     assert_eq!(gpus.driver, "580.95.05");
-    let seen = gpus.look();
+    let look = gpus.look();
+    assert_eq!((look.links.len(), look.links.iter().all(|it| it.up)), (8 * 18, true));
+    let seen = look.gpus;
     assert_eq!(seen.len(), 8);
     let (uuid, gpu) = seen.iter().nth(3).unwrap();
     assert_eq!(uuid, "GPU-00000000-0000-0000-0000-000000000003");
@@ -69,7 +71,10 @@ fn eight_gpus_with_all_that_is_told_of_them() {
     assert!(!gpu.throttled && !gpu.remap_failed);
 
     driver.becomes("gpus 8\necc 3 1 20\nremap 3 2 1\nlinks 3 17\nhot 3 91\nlost 5\n");
-    let seen = gpus.look();
+    let look = gpus.look();
+    let down: Vec<_> = look.links.iter().filter(|it| !it.up).map(|it| (&*it.domain, &*it.port)).collect();
+    assert_eq!(down, [("nvlink", "gpu3:17")]);
+    let seen = look.gpus;
     assert_eq!(seen.len(), 7, "one does not answer");
     let gpu = &seen["GPU-00000000-0000-0000-0000-000000000003"];
     assert_eq!((gpu.ecc_uncorrected, gpu.ecc_corrected), (1, 20));

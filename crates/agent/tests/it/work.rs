@@ -40,9 +40,8 @@ async fn it_enrols_reports_gpus_and_xids_validates_and_ends() {
 
     // Neither an event nor a result waits for the next interval.
     driver.becomes("driver 580.1\ngpus 8\nxid 3 79\n");
-    desk.until(|it| it.events.get(&ME).is_some_and(|it| !it.is_empty())).await;
-    let event = desk.look().events[&ME][0].what.clone();
-    assert_eq!(event, EventKind::Xid { code: 79, gpu: 3, driver: "580.1".into() });
+    let xid = EventKind::Xid { code: 79, gpu: 3, driver: "580.1".into() };
+    desk.until(|it| it.events.get(&ME).is_some_and(|it| it.iter().any(|it| it.what == xid))).await;
 
     let text = "name = \"short\"\n[[test]]\nname = \"memory\"\nbuiltin = \"memory\"\nsize = 1\ntimeout_s = 60\n\
                 [[test]]\nname = \"fails\"\ncommand = [\"false\"]\ntimeout_s = 60\n";
@@ -80,6 +79,37 @@ async fn it_enrols_reports_gpus_and_xids_validates_and_ends() {
     desk.look().revoked.insert(ME);
     let again = run(Options { token: None, ..options }, place.clock.clone(), std::future::pending()).await;
     assert!(matches!(again, Err(RunError::Refused(error)) if error.code() == Some(code::REVOKED)));
+    place.close().await;
+}
+
+/// What no driver calls an event: links, heat, a GPU that is gone. Told at start as it is, then as it changes.
+#[tokio::test]
+async fn links_heat_and_a_gpu_that_is_gone_are_events() {
+    let place = Place::open().await;
+    let desk = place.site.desk();
+    let folder = tempfile::tempdir().unwrap();
+    let driver = Driver::with("gpus 8\n");
+    let options = Options { nvml: Some(driver.library()), ..options(&place, &folder) };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let working = tokio::spawn(run(options, place.clock.clone(), async {
+        let _ = stopped.await;
+    }));
+    let told = async |what: EventKind| {
+        desk.until(|it| it.events.get(&ME).is_some_and(|it| it.iter().any(|it| it.what == what))).await;
+    };
+    let domain = || agent::signs::NVLINK.to_owned();
+    told(EventKind::LinkUp { domain: domain(), port: "all".to_owned() }).await;
+    // From here its pauses take no time.
+    tokio::time::pause();
+    driver.becomes("gpus 8\nlinks 3 17\nhot 4 91\nlost 5\n");
+    told(EventKind::LinkDown { domain: domain(), port: "gpu3:17".to_owned() }).await;
+    told(EventKind::Thermal { gpu: 4, temperature_c: 91 }).await;
+    let text = "GPU 5 (GPU-00000000-0000-0000-0000-000000000005) is not there any more; the driver listed it before";
+    told(EventKind::Part { part: "1650000000005".to_owned(), text: text.to_owned() }).await;
+    assert_eq!(desk.look().states[&ME].agent.gpus.len(), 7);
+    tokio::time::resume();
+    stop.send(()).unwrap();
+    working.await.unwrap().unwrap();
     place.close().await;
 }
 

@@ -122,6 +122,8 @@ pub struct Reconciler {
 struct Cables {
     version: u64,
     by_slot: BTreeMap<String, Vec<Cable>>,
+    /// Where robots may drive, of those that the site file names.
+    robots: BTreeMap<String, Vec<String>>,
 }
 
 impl Reconciler {
@@ -138,6 +140,7 @@ impl Reconciler {
             told: BTreeSet::new(),
             left_out: BTreeMap::new(),
         };
+        reconciler.read_cables().await?;
         let mut after = None;
         loop {
             let rows = reconciler.parts.store.machines(after, None, crate::input::LIST_LIMIT_MAX).await?;
@@ -283,7 +286,8 @@ impl Reconciler {
             return Ok(());
         }
         let Some(model) = self.parts.store.site_model().await? else { return Ok(()) };
-        self.cables = Cables { version: model.version, by_slot: super::orders::cables(&model) };
+        let (by_slot, robots) = super::orders::plan(&model);
+        self.cables = Cables { version: model.version, by_slot, robots };
         Ok(())
     }
 
@@ -368,7 +372,13 @@ impl Reconciler {
 
     /// The robots that are there and what they are fit for.
     pub(super) fn robots(&self) -> Vec<RobotFit> {
-        self.parts.robots.fit()
+        let mut fit = self.parts.robots.fit();
+        for robot in &mut fit {
+            if let Some(zones) = self.cables.robots.get(&robot.id) {
+                robot.zones.clone_from(zones);
+            }
+        }
+        fit
     }
 }
 

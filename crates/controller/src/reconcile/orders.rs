@@ -61,12 +61,12 @@ impl Robots for NoRobots {
     fn stored(&self, _: usize) {}
 }
 
-/// The cable plan of a site file, by slot. A file that was applied can be read.
-pub(super) fn cables(model: &SiteModel) -> BTreeMap<String, Vec<Cable>> {
-    let Some(site) = fleet::site::read(&model.text, model.serials.as_deref()).site else { return BTreeMap::new() };
+/// The cable plan of a site file, by slot, and where its robots may drive. A file that was applied can be read.
+pub(super) fn plan(model: &SiteModel) -> (BTreeMap<String, Vec<Cable>>, BTreeMap<String, Vec<String>>) {
+    let Some(site) = fleet::site::read(&model.text, model.serials.as_deref()).site else { return Default::default() };
     let cable = |it: fleet::site::Cable| Cable { id: it.id, port_a: it.port_a, port_b: it.port_b };
     let planned = site.machines().into_iter();
-    planned.map(|it| (it.spec.slot, it.cables.into_iter().map(cable).collect())).collect()
+    (planned.map(|it| (it.spec.slot, it.cables.into_iter().map(cable).collect())).collect(), site.robots)
 }
 
 /// Why something was not done to a task.
@@ -130,7 +130,8 @@ fn swapped(before: &Order, after: &Order) -> Vec<Swapped> {
         .iter()
         .filter(|task| task.verb == Verb::Swap && task.state == TaskState::Done && !was_done(task.id));
     let swap = |task: &order::Task| {
-        let scan = task.evidence.iter().find(|one| one.kind == "scan")?;
+        // The newest: an attempt before may have shown another part, which is not the one that went in.
+        let scan = task.evidence.iter().rev().find(|one| one.kind == "scan")?;
         Some(Swapped { machine: after.machine, part: task.subject.clone(), serial: scan.value.clone() })
     };
     new.filter_map(swap).collect()

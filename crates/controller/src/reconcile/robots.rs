@@ -1,19 +1,33 @@
 //! The robots of `robots::Link` as the order shell sees them: who is fit for what, tasks given, words heard.
 //!
 //! Words are kept until they are stored ([`Robots::stored`]); if we crash before, the robot's next state says the same.
+//!
+//! Sessions are kept in the store ([`LinkedRobots::keep`]) and taken up by the next start ([`kept`]). One that is older than
+//! what the robot was given does no harm: after a start nothing is given to a robot that has not told its state
+//! ([`LISTEN_MILLIS`]), and what it then shows to have is taken over and not sent again (ADR 11).
 
 use super::Bell;
 use super::orders::{Robots, Said, Word};
 use fleet::order::{Order, RobotFit};
 use robots::{Handle, Job, Progress, Report, RobotId};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use store::{FleetEvent, Store};
+use std::time::Duration;
+use store::{FleetEvent, Store, StoreError};
 use tokio::sync::mpsc;
 use types::{TaskId, UnixMillis};
 
 /// Words that wait to be stored; a robot says four of a task, and 64 robots work at once.
 const WORDS_MAX: usize = 4_096;
+
+/// Sessions are kept so often: 64 robots of 4 kB are 50 kB/s at worst.
+pub const KEEP_EVERY: Duration = Duration::from_secs(5);
+/// A robot tells its state every 30 s at least; who has said nothing twice as long after we reached the broker is not there.
+pub const LISTEN_MILLIS: i64 = 60_000;
+
+/// What the time is.
+type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
 
 /// Robots over MQTT. Clones are the same robots.
 #[derive(Clone)]
@@ -24,21 +38,54 @@ struct Inner {
     heard: Mutex<Vec<Said>>,
     /// What was given to whom, so that the same is not sent each turn.
     given: Mutex<BTreeMap<TaskId, (String, u32)>>,
+    clock: Clock,
+    /// When the broker was reached, the first time since the start.
+    linked_at: Mutex<Option<UnixMillis>>,
+}
+
+/// The sessions that the last start left, those that can be read.
+pub async fn kept(store: &Store) -> Result<BTreeMap<String, Value>, StoreError> {
+    let mut kept = store.robots_kept().await?;
+    kept.retain(|robot, session| match serde_json::from_value::<vda5050::session::Session>(session.clone()) {
+        Ok(_) => true,
+        Err(error) => {
+            tracing::warn!(robot, %error, "a robot's session was kept by another version; it is begun anew");
+            false
+        }
+    });
+    Ok(kept)
 }
 
 impl LinkedRobots {
-    pub fn new(handle: Handle) -> LinkedRobots {
-        LinkedRobots(Arc::new(Inner { handle, heard: Mutex::default(), given: Mutex::default() }))
+    pub fn new(handle: Handle, clock: Clock) -> LinkedRobots {
+        let (heard, given, linked_at) = (Mutex::default(), Mutex::default(), Mutex::default());
+        LinkedRobots(Arc::new(Inner { handle, heard, given, clock, linked_at }))
+    }
+
+    /// Keeps sessions in the store until the link ends.
+    pub async fn keep(self, store: Store) {
+        let mut kept: BTreeMap<String, Value> = BTreeMap::new();
+        loop {
+            tokio::time::sleep(KEEP_EVERY).await;
+            let Ok(sessions) = self.0.handle.export().await else { return };
+            let changed = sessions.iter().filter(|(robot, session)| kept.get(robot.as_str()) != Some(*session));
+            let changed: BTreeMap<String, Value> = changed.map(|(robot, it)| (robot.clone(), it.clone())).collect();
+            match store.robots_keep(&changed, (self.0.clock)()).await {
+                Ok(()) => kept = sessions,
+                Err(error) => tracing::warn!(%error, "robots' sessions could not be kept; it is tried again"),
+            }
+        }
+    }
+
+    /// Whether it is known which order this robot has, or that it is not there to tell.
+    fn is_known(&self, robot: &RobotId) -> bool {
+        let linked_at = *self.0.linked_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = linked_at.is_some_and(|at| (self.0.clock)().0 - at.0 >= LISTEN_MILLIS);
+        waited || self.0.handle.heard(robot)
     }
 
     /// Listens to the link until it ends; findings become events.
-    pub async fn listen(
-        self,
-        mut reports: mpsc::Receiver<Report>,
-        store: Store,
-        bell: Bell,
-        clock: Arc<dyn Fn() -> UnixMillis + Send + Sync>,
-    ) {
+    pub async fn listen(self, mut reports: mpsc::Receiver<Report>, store: Store, bell: Bell) {
         while let Some(report) = reports.recv().await {
             let told = match report {
                 Report::Robot(vda5050::Report::Task { robot, task, progress, .. }) => {
@@ -53,6 +100,10 @@ impl LinkedRobots {
                 }
                 Report::Link { up, why } => {
                     tracing::info!(up, text = why, "link to the robots' broker");
+                    if up {
+                        let now = (self.0.clock)();
+                        self.0.linked_at.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(now);
+                    }
                     bell.ring();
                     None
                 }
@@ -61,7 +112,7 @@ impl LinkedRobots {
             if let Some((who, finding)) = told {
                 let text = format!("{who}: {}", finding.text);
                 tracing::warn!(robot = %who, text, "something to look at about a robot");
-                let event = FleetEvent { seq: 0, at: clock(), machine: None, kind: "robot".to_owned(), text };
+                let event = FleetEvent { seq: 0, at: (self.0.clock)(), machine: None, kind: "robot".to_owned(), text };
                 if let Err(error) = store.fleet_event(&event).await {
                     tracing::warn!(%error, "a finding about a robot could not be stored");
                 }
@@ -111,6 +162,9 @@ impl Robots for LinkedRobots {
             return;
         }
         let Ok(robot_id) = robot.parse::<RobotId>() else { return };
+        if !self.is_known(&robot_id) {
+            return;
+        }
         let job = Job {
             task: id,
             attempt: task.attempts,

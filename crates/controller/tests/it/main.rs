@@ -6,6 +6,7 @@ mod agents;
 mod bmcs;
 mod broker;
 mod coverage;
+mod discovery;
 mod input;
 mod lifecycle;
 mod openapi;

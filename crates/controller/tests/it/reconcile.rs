@@ -34,6 +34,7 @@ pub fn spec(n: u128) -> Spec {
         serials: BTreeMap::from([("chassis".to_owned(), serial(MachineId(n)))]),
         parts: BTreeMap::from([("gpu".to_owned(), 2)]),
         firmware: BTreeMap::from([("bmc".to_owned(), "2".to_owned())]),
+        secure_boot: None,
         suite: "short".to_owned(),
         wanted: true,
         drain: None,
@@ -56,9 +57,9 @@ pub fn entry(site: &Site, action: &str) -> AuditEntry {
 }
 
 /// The world of a site: machines with a BMC, an agent and people, that do what is wanted of them.
-struct World {
-    site: Site,
-    wants: Wants,
+pub struct World {
+    pub site: Site,
+    pub wants: Wants,
     powered: BTreeMap<MachineId, bool>,
     firmware: BTreeMap<MachineId, String>,
     /// Firmware that a BMC lists beyond the one that is asked for.
@@ -71,8 +72,11 @@ struct World {
 
 impl World {
     async fn start(machines: u128) -> World {
+        World::of((1..=machines).map(|n| (spec(n), Machine::planned(MachineId(n), UnixMillis(START)))).collect()).await
+    }
+
+    pub async fn of(add: Vec<(Spec, Machine)>) -> World {
         let site = Site::start().await;
-        let add = (1..=machines).map(|n| (spec(n), Machine::planned(MachineId(n), UnixMillis(START)))).collect();
         let change = SiteChange { add, change: Vec::new() };
         let entry = entry(&site, "site.apply");
         site.store.site_apply(("", None), "sha256:00", UnixMillis(START), &change, &entry).await.unwrap();
@@ -88,7 +92,14 @@ impl World {
         }
     }
 
-    fn parts(&self) -> ReconcilerParts {
+    /// Where this machine's BMC is; its user is `root`, its password `pw`.
+    pub async fn bmc_at(&self, machine: MachineId, url: &str) {
+        let (username, password) = ("root".to_owned(), "pw".to_owned());
+        let row = store::Bmc { machine, url: url.to_owned(), username, password, pin: None };
+        self.site.store.bmc_set(&[row], &entry(&self.site, "bmc.set")).await.unwrap();
+    }
+
+    pub fn parts(&self) -> ReconcilerParts {
         let clock = self.site.clock.clone();
         ReconcilerParts {
             store: self.site.store.clone(),
@@ -141,7 +152,7 @@ impl World {
         while seal_once(&self.site.sealer()).await.unwrap() > 0 {}
     }
 
-    async fn people(&mut self) {
+    pub async fn people(&mut self) {
         let now = self.now();
         for row in self.site.store.orders(None, Some("open"), 100).await.unwrap() {
             let Some(task) = row.order.tasks.iter().find(|task| task.state != TaskState::Done) else { continue };
@@ -153,8 +164,9 @@ impl World {
                 by: "tok_a".to_owned(),
                 at: now,
             };
+            let machine = self.site.store.machine(row.order.machine).await.unwrap().unwrap();
             let evidence = match task.verb {
-                Verb::Scan | Verb::Swap => vec![show("scan", &serial(row.order.machine))],
+                Verb::Scan | Verb::Swap => vec![show("scan", &machine.spec.serials["chassis"])],
                 Verb::Photograph => vec![show("photo", "a.jpg")],
                 Verb::Torque => vec![show("torque", "5.0")],
                 _ => Vec::new(),

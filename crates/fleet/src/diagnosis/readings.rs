@@ -29,10 +29,28 @@ pub(super) fn gpu(observed: &Observed, index: u32) -> Option<&GpuSeen> {
 /// serial number tells, and only where it is not known do we count.
 pub(super) fn part(observed: &Observed, index: u32) -> String {
     let serial = gpu(observed, index).map(|gpu| gpu.serial.as_str()).filter(|serial| !serial.is_empty());
-    let named = observed.bmc.as_ref().zip(serial).and_then(|(bmc, serial)| {
-        bmc.inventory.parts.iter().find(|(_, part)| part.kind == "gpu" && part.serial == serial)
-    });
-    named.map_or_else(|| format!("gpu{}", index.saturating_add(1)), |(name, _)| name.clone())
+    let named = serial.and_then(|serial| by_serial(observed, serial));
+    named.map_or_else(|| format!("gpu{}", index.saturating_add(1)), str::to_owned)
+}
+
+/// The part that an agent names by its serial number, since it knows no slots; or the name that it gave.
+pub(super) fn named(observed: &Observed, part: &str) -> String {
+    by_serial(observed, part).unwrap_or(part).to_owned()
+}
+
+fn by_serial<'a>(observed: &'a Observed, serial: &str) -> Option<&'a str> {
+    let mut parts = observed.bmc.as_ref()?.inventory.parts.iter();
+    parts.find(|(_, part)| part.kind == "gpu" && part.serial == serial).map(|(name, _)| name.as_str())
+}
+
+/// The only GPU that the BMC lists and the agent does not see. None if there is not one such, or serial numbers are not known.
+fn unseen<'a>(bmc: &'a BmcSeen, agent: &AgentSeen) -> Option<&'a str> {
+    let seen = |serial: &str| agent.gpus.values().any(|gpu| gpu.serial == serial);
+    let known = agent.gpus.values().all(|gpu| !gpu.serial.is_empty());
+    let gpus = bmc.inventory.parts.iter().filter(|(_, part)| part.kind == "gpu");
+    let mut unseen = gpus.filter(|(_, part)| !part.serial.is_empty() && !seen(&part.serial));
+    let (name, _) = unseen.next().filter(|_| known)?;
+    unseen.next().is_none().then_some(name.as_str())
 }
 
 /// Everything that is wrong now.
@@ -75,10 +93,15 @@ fn silence(found: &mut Found, observed: &Observed, rules: &Rules) {
 
 fn gpus(found: &mut Found, spec: &Spec, observed: &Observed, agent: &AgentSeen) {
     let wanted = spec.parts.get("gpu").copied().unwrap_or(0);
-    // Indices count from 0 in NVML; the one that is gone has none.
-    if agent.gpus.len() < wanted as usize {
+    if agent.gpus.is_empty() && wanted > 0 {
+        // Not all of them break at once: the driver is gone, and somebody looks.
+        found.add(Severity::Drain, "gpus_unseen", "", format!("its agent sees none of {wanted} GPUs"));
+    } else if agent.gpus.len() < wanted as usize {
+        // Indices count from 0 in NVML; the one that is gone has none. Its serial number tells more.
+        let unseen = observed.bmc.as_ref().and_then(|bmc| unseen(bmc, agent));
         let gone = (0..wanted).find(|index| !agent.gpus.values().any(|gpu| gpu.index == *index));
-        let about = gone.map_or_else(|| "gpu".to_owned(), |index| part(observed, index));
+        let counted = || gone.map_or_else(|| "gpu".to_owned(), |index| part(observed, index));
+        let about = unseen.map_or_else(counted, str::to_owned);
         let text = format!("its agent sees {} of {wanted} GPUs", agent.gpus.len());
         found.add(Severity::Exchange, "gpu_missing", &about, text);
     }

@@ -17,6 +17,7 @@ fn spec() -> Spec {
         serials: BTreeMap::new(),
         parts: BTreeMap::new(),
         firmware: BTreeMap::new(),
+        secure_boot: None,
         suite: String::new(),
         wanted: true,
         drain: None,
@@ -213,4 +214,50 @@ fn a_controller_that_was_away_blames_nobody() {
     };
     assert_eq!(found(0), (1, true, 1));
     assert_eq!(found(T), (0, false, 0));
+}
+
+/// The driver counts from 0 along the bus, the bill from 1 along the slots: a part that is exchanged is named by its serial
+/// number wherever that is known.
+#[test]
+fn a_gpu_that_is_gone_is_named_by_its_serial_number() {
+    use crate::observed::{AgentSeen, BmcSeen, GpuSeen, Inventory, Part};
+    let part = |serial: &str| Part { kind: "gpu".into(), serial: serial.into(), healthy: true, ..Part::default() };
+    // Slot 1 is last on the bus.
+    let parts = [("gpu1", "C"), ("gpu2", "A"), ("gpu3", "B")].map(|(name, serial)| (name.to_owned(), part(serial)));
+    let inventory = Inventory { parts: parts.into(), ..Inventory::default() };
+    let bmc = BmcSeen { at: UnixMillis(T), silent_since: None, inventory };
+    let seen = |gpus: &[(u32, &str)]| {
+        let gpu = |(index, serial): &(u32, &str)| {
+            (format!("GPU-{index}"), GpuSeen { index: *index, serial: (*serial).into(), ..GpuSeen::default() })
+        };
+        let gpus = gpus.iter().map(gpu).collect();
+        let agent =
+            AgentSeen { at: UnixMillis(T), serial: String::new(), driver: String::new(), gpus, clock_skew_ms: 0 };
+        Observed { agent: Some(agent), bmc: Some(bmc.clone()), ..Observed::default() }
+    };
+    let spec = Spec { parts: [("gpu".to_owned(), 3)].into(), ..spec() };
+    let check = |gpus: &[(u32, &str)], want: Option<(Severity, &str, &str)>| {
+        let found = standing(&spec, &seen(gpus), &Rules::default(), UnixMillis(T));
+        let found = found.first().map(|it| (it.severity, it.finding.code.as_str(), it.finding.about.as_str()));
+        assert_eq!(found, want, "{gpus:?}");
+    };
+    check(&[(0, "A"), (1, "B"), (2, "C")], None);
+    check(&[(0, "A"), (1, "B")], Some((Severity::Exchange, "gpu_missing", "gpu1")));
+    check(&[(0, "B"), (1, "C")], Some((Severity::Exchange, "gpu_missing", "gpu2")));
+    // Two are gone, or a serial number is not told: counted.
+    check(&[(0, "A")], Some((Severity::Exchange, "gpu_missing", "gpu2")));
+    check(&[(0, ""), (1, "C")], Some((Severity::Exchange, "gpu_missing", "gpu3")));
+    // All are gone: that is the driver, and nothing is exchanged for it.
+    check(&[], Some((Severity::Drain, "gpus_unseen", "")));
+
+    let events = |part: &str| {
+        let what = EventKind::Part { part: part.into(), text: "gone".into() };
+        Observed { events: vec![Event { at: UnixMillis(T), what }], ..seen(&[(0, "A"), (1, "B")]) }
+    };
+    for (told, about) in [("C", "gpu1"), ("gpu3", "gpu3"), ("X", "X")] {
+        let mut machine = accepted();
+        take_events(&mut machine, &spec, &events(told), &Rules::default(), UnixMillis(T));
+        let measure = machine.measures.first().map(|it| (it.about.as_str(), it.action));
+        assert_eq!(measure, Some((about, XidAction::Rma)));
+    }
 }

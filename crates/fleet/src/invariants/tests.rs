@@ -34,6 +34,7 @@ fn installing(id: u128) -> Order {
         serials: BTreeMap::new(),
         parts: BTreeMap::new(),
         firmware: BTreeMap::new(),
+        secure_boot: None,
         suite: String::new(),
         wanted: true,
         drain: None,

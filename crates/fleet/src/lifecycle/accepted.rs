@@ -2,7 +2,7 @@
 //! drain (`crate::drains`). What a person asks for waits for nothing. Scheduling is decided in `super::judge`.
 //!
 //! Held, and thereby closed to new work, by a machine that is not the one any more: another serial number, another
-//! machine's agent, a clock that lies.
+//! machine's agent, a clock that lies, a boot that is not secured any more.
 
 use super::{Next, Situation, check};
 use crate::diagnosis;
@@ -35,8 +35,11 @@ pub(super) fn step(situation: &Situation<'_>) -> Next {
             Permit::Undecided => Some(format!("{}; waits for the permit to drain", repair.text)),
         },
     };
-    let finding =
-        check::identity(situation).or_else(|| check::bill(situation, &situation.observed.bmc.as_ref()?.inventory));
+    let inventory = situation.observed.bmc.as_ref().map(|bmc| &bmc.inventory);
+    let finding = check::identity(situation)
+        .or_else(|| check::bill(situation, inventory?))
+        .or_else(|| check::gpus(situation))
+        .or_else(|| check::secure_boot(situation, inventory?));
     if let Some(finding) = finding {
         return Next::hold(finding);
     }

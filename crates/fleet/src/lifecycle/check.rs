@@ -112,6 +112,46 @@ pub(super) fn bill(situation: &Situation<'_>, inventory: &Inventory) -> Option<F
     Some(situation.finding("serial_differs", about, text))
 }
 
+/// GPUs that the agent reads and the bill does not have, where the bill has them all: the driver sees boards that were exchanged
+/// behind a BMC's back, or a BMC that repeats what it was told.
+pub(super) fn gpus(situation: &Situation<'_>) -> Option<Finding> {
+    let agent = situation.observed.agent.as_ref()?;
+    let wanted = situation.spec.parts.get("gpu").copied().unwrap_or(0) as usize;
+    let is_gpu = |name: &str| name.strip_prefix("gpu").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
+    let bill: BTreeMap<&str, &str> = situation
+        .spec
+        .serials
+        .iter()
+        .filter(|(name, serial)| is_gpu(name) && !serial.is_empty())
+        .map(|(name, serial)| (serial.as_str(), name.as_str()))
+        .collect();
+    if bill.is_empty() || bill.len() < wanted {
+        return None;
+    }
+    let found = |serial: &str| agent.gpus.values().any(|gpu| gpu.serial == serial);
+    let mut unseen = bill.iter().filter(|(serial, _)| !found(serial)).map(|(serial, name)| (*name, *serial));
+    let foreign = agent.gpus.values().filter(|gpu| !gpu.serial.is_empty() && !bill.contains_key(gpu.serial.as_str()));
+    let differs: Vec<(String, String)> = foreign
+        .map(|gpu| match unseen.next() {
+            Some((name, wanted)) => (name.to_owned(), difference(name, wanted, &gpu.serial)),
+            None => (format!("gpu{}", gpu.index.saturating_add(1)), difference("gpu", "", &gpu.serial)),
+        })
+        .collect();
+    let (about, _) = differs.first()?;
+    let text = format!("{} (read by its agent)", list(differs.iter().map(|(_, text)| text.clone()).collect()));
+    Some(situation.finding("serial_differs", about, text))
+}
+
+/// Boots what the site file does not want booted. What the BMC does not say is [`missing`].
+pub(super) fn secure_boot(situation: &Situation<'_>, inventory: &Inventory) -> Option<Finding> {
+    let (wanted, found) = (situation.spec.secure_boot?, inventory.secure_boot?);
+    let word = |on: bool| if on { "on" } else { "off" };
+    (wanted != found).then(|| {
+        let text = difference("secure boot", word(wanted), word(found));
+        situation.finding("secure_boot_differs", "", text)
+    })
+}
+
 /// Parts that must be there and are not: by name from the bill, by number from the kinds.
 pub(super) fn missing(situation: &Situation<'_>, inventory: &Inventory) -> Vec<String> {
     let mut missing = Vec::new();
@@ -131,6 +171,9 @@ pub(super) fn missing(situation: &Situation<'_>, inventory: &Inventory) -> Vec<S
         if inventory.parts.get(name).is_none_or(|part| part.serial.is_empty()) {
             missing.push(difference(name, wanted, ""));
         }
+    }
+    if let (Some(wanted), None) = (situation.spec.secure_boot, inventory.secure_boot) {
+        missing.push(difference("secure boot", if wanted { "on" } else { "off" }, ""));
     }
     for (component, wanted) in &situation.spec.firmware {
         if !inventory.firmware.contains_key(component) {

@@ -30,6 +30,9 @@ pub(super) fn step(situation: &Situation<'_>) -> Next {
         let text = format!("{}: its BMC calls it critical", check::shown(name));
         return Next::hold(situation.finding("part_faulty", name, text));
     }
+    if let Some(finding) = check::secure_boot(situation, inventory) {
+        return Next::hold(finding);
+    }
     let (components, texts): (Vec<_>, Vec<_>) = check::firmware(situation, inventory).into_iter().unzip();
     if !components.is_empty() {
         let text = format!("firmware is not the baseline: {}", check::list(texts));
@@ -58,6 +61,9 @@ fn agent(situation: &Situation<'_>) -> Next {
             return Next::hold(situation.finding("inventory_incomplete", "gpu", text));
         }
         return Next::stay(text, Vec::new());
+    }
+    if let Some(finding) = check::gpus(situation) {
+        return Next::hold(finding);
     }
     Next::go(Lifecycle::Provisioned, "inventory as the bill, firmware as the baseline, agent enrolled")
 }

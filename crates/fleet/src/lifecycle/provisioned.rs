@@ -1,5 +1,6 @@
 //! `provisioned`: it proves itself. The suite of its spec runs under (entry, attempt); a result of another stay or
-//! attempt is none. It begins when its links are up. A suite that was cut off is begun again by itself, a test that failed is not: running a test until it
+//! attempt is none. It begins when its links are up; one that stays down holds it, as it would
+//! be drained for it in service. A suite that was cut off is begun again by itself, a test that failed is not: running a test until it
 //! passes proves nothing. While it runs, an XID that we would act on fails it too.
 
 use super::{Next, Situation, check};
@@ -18,6 +19,9 @@ pub(super) fn step(situation: &Situation<'_>) -> Next {
     let machine = situation.machine;
     if let Some(domain) = diagnosis::link_down(machine) {
         // It would fail for what is not its own, or pass what it does not need the link for.
+        if let Some(symptom) = diagnosis::links(machine, situation.rules, situation.now) {
+            return Next::hold(symptom.finding);
+        }
         return Next::stay(format!("validation waits: its link to {} is down", check::shown(domain)), Vec::new());
     }
     let suite = &situation.spec.suite;

@@ -39,6 +39,7 @@ fn rig() -> Rig {
         serials: [("chassis", "S1"), ("gpu1", "G1"), ("gpu2", "G2")].map(|(a, b)| (a.into(), b.into())).into(),
         parts: [("gpu".to_owned(), 2)].into(),
         firmware: [("bmc".to_owned(), "2.0".to_owned())].into(),
+        secure_boot: None,
         suite: "burn-in".into(),
         wanted: true,
         drain: None,
@@ -228,4 +229,149 @@ fn one_gpu_that_is_not_the_bills_is_held_with_the_difference() {
     rig.bmc(|it| it.parts.get_mut("gpu2").unwrap().serial = "G9".into());
     rig.held(Lifecycle::Powered, "serial_differs", "gpu2: wanted G2, found G9");
     assert_eq!(rig.machine.hold.as_ref().unwrap().about, "gpu2");
+}
+
+/// What the driver reads is compared with the bill as well, where the bill names every GPU.
+#[test]
+fn a_gpu_that_the_driver_reads_otherwise_is_held_with_the_difference() {
+    let exchanged = |it: &mut Rig| it.seen.agent.as_mut().unwrap().gpus.get_mut("GPU-2").unwrap().serial = "G9".into();
+    let mut rig = rig().to(Lifecycle::Powered);
+    rig.bmc(|it| _ = it.firmware.insert("bmc".into(), "2.0".into()));
+    rig.agent();
+    exchanged(&mut rig);
+    rig.held(Lifecycle::Powered, "serial_differs", "gpu2: wanted G2, found G9 (read by its agent)");
+    assert_eq!(rig.machine.hold.as_ref().unwrap().about, "gpu2");
+    // The bill names one of two, so nobody knows what the other is.
+    let bill = rig.spec.serials.remove("gpu2");
+    rig.check(Lifecycle::Provisioned, &[]);
+    // In service it closes the machine.
+    rig.spec.serials.extend(bill.map(|serial| ("gpu2".to_owned(), serial)));
+    rig.agent();
+    let mut rig = rig.to(Lifecycle::Accepted);
+    exchanged(&mut rig);
+    rig.held(Lifecycle::Accepted, "serial_differs", "gpu2: wanted G2, found G9");
+    assert_eq!(rig.machine.scheduling, Scheduling::Cordoned);
+    rig.agent();
+    rig.check(Lifecycle::Accepted, &[]);
+    assert_eq!(rig.machine.scheduling, Scheduling::Open);
+}
+
+#[test]
+fn a_boot_that_is_not_secured_is_held_where_the_site_file_asks() {
+    let mut rig = rig().to(Lifecycle::Powered);
+    rig.bmc(|it| _ = it.firmware.insert("bmc".into(), "2.0".into()));
+    rig.bmc(|it| it.secure_boot = Some(false));
+    rig.check(Lifecycle::Powered, &[Action::Provision]);
+    rig.spec.secure_boot = Some(true);
+    rig.held(Lifecycle::Powered, "secure_boot_differs", "secure boot: wanted on, found off");
+    // A BMC that does not say is an inventory that is not complete.
+    rig.bmc(|it| it.secure_boot = None);
+    rig.check(Lifecycle::Powered, &[Action::ReadInventory]);
+    assert!(rig.machine.reason.contains("secure boot: wanted on, found nothing"), "{}", rig.machine.reason);
+    rig.bmc(|it| it.secure_boot = Some(true));
+    let mut rig = rig.to(Lifecycle::Accepted);
+    rig.bmc(|it| it.secure_boot = Some(false));
+    rig.held(Lifecycle::Accepted, "secure_boot_differs", "wanted on, found off");
+}
+
+/// In service a link that is down for long drains; before, nobody would look for four days.
+#[test]
+fn a_link_that_stays_down_holds_a_machine_that_is_not_accepted() {
+    let link = |up: bool| {
+        let (domain, port) = ("leaf-12".to_owned(), "p".to_owned());
+        if up { EventKind::LinkUp { domain, port } } else { EventKind::LinkDown { domain, port } }
+    };
+    for state in [Lifecycle::Provisioned, Lifecycle::Validated] {
+        let mut rig = rig().to(state);
+        rig.seen.events.push(Event { at: rig.now, what: link(false) });
+        rig.check(state, &[]);
+        assert!(rig.machine.reason.contains("its link to leaf-12 is down"), "{}", rig.machine.reason);
+        rig.after(diagnosis::LINK_MILLIS_MAX);
+        rig.agent();
+        // A certificate that is there does not help.
+        rig.certified(true);
+        rig.check(state, &[]);
+        rig.after(1);
+        rig.agent();
+        rig.held(state, "link_down", "its link to leaf-12 is down");
+        rig.seen.events.push(Event { at: rig.now, what: link(true) });
+        rig.step();
+        assert_eq!(rig.machine.hold, None);
+    }
+}
+
+/// Every state's limit at its edge: until it is over nothing is said, and then `time_limit` with what it waits for.
+#[test]
+fn every_state_is_held_when_its_time_is_over() {
+    use Lifecycle::{Drain, Installed, Planned, Powered, Provisioned, Received, Repair, Retired, Validated};
+    let quiet = |_: &mut Rig| {};
+    let check = |state: Lifecycle, prepare: &dyn Fn(&mut Rig), reason: &str| {
+        let mut rig = match state {
+            Repair => {
+                let mut rig = rig().to(Validated);
+                rig.machine = send_to_repair(&rig.machine, "gpu1", "ann", "it smells", rig.now).unwrap();
+                rig
+            }
+            Retired => {
+                let mut rig = rig().to(Received);
+                rig.spec.wanted = false;
+                rig.step();
+                rig
+            }
+            state => rig().to(state),
+        };
+        assert_eq!(rig.machine.lifecycle, state);
+        let since = rig.machine.since;
+        let limit = rig.rules.limits.of(state).unwrap();
+        for (at, held) in [(limit - 1, false), (limit, false), (limit + 1, true)] {
+            rig.now = UnixMillis(since.0 + at);
+            prepare(&mut rig);
+            rig.step();
+            assert_eq!(rig.machine.lifecycle, state);
+            match rig.machine.hold.as_ref().filter(|_| held) {
+                Some(hold) => {
+                    assert_eq!(hold.code, "time_limit", "{state}");
+                    let text = format!("longer than {} h in {state}: {reason}", limit / HOUR);
+                    assert_eq!(hold.text, text);
+                }
+                None => assert_eq!((&rig.machine.hold, held), (&None, false), "{state} at {at} of {limit}"),
+            }
+        }
+        // A person's release begins the time anew.
+        rig.machine = release(&rig.machine, "ann", "it is on its way", rig.now).unwrap();
+        rig.after(limit);
+        prepare(&mut rig);
+        rig.step();
+        assert_eq!(rig.machine.hold, None, "{state} after a release");
+    };
+    let at_work = |rig: &mut Rig| rig.order(OrderState::Open);
+    // Everybody reports, and nothing comes of it.
+    let alive = |rig: &mut Rig| {
+        rig.bmc(|_| {});
+        rig.agent();
+    };
+    check(Planned, &at_work, "its order is at work: receive");
+    check(Received, &at_work, "its order is at work: install");
+    check(Installed, &quiet, "waits for its BMC to answer");
+    let no_agent = |rig: &mut Rig| {
+        rig.bmc(|it| _ = it.firmware.insert("bmc".into(), "2.0".into()));
+        rig.seen.agent = None;
+    };
+    check(Powered, &no_agent, "waits for its agent to enrol");
+    check(Provisioned, &alive, "validation is to begin: burn-in");
+    check(Validated, &alive, "its certificate is to be signed");
+    check(Repair, &at_work, "its order is at work: repair, for sent to repair by ann: it smells");
+    check(Retired, &at_work, "its order is at work: remove");
+    // A drain is not held by a program that does not end: it goes on to its repair.
+    let mut rig = rig().to(Lifecycle::Accepted);
+    (rig.spec.drain, rig.seen.running) = (Some("fans".to_owned()), 3);
+    rig.step();
+    let (since, limit) = (rig.machine.since, rig.rules.limits.of(Drain).unwrap());
+    for (at, state) in [(limit - 1, Drain), (limit, Drain), (limit + 1, Repair)] {
+        rig.now = UnixMillis(since.0 + at);
+        rig.step();
+        assert_eq!((rig.machine.lifecycle, &rig.machine.hold), (state, &None), "at {at}");
+    }
+    // Nobody is late who is in service.
+    assert_eq!(rig.rules.limits.of(Lifecycle::Accepted), None);
 }

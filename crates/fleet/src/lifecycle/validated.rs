@@ -19,6 +19,15 @@ pub(super) fn step(situation: &Situation<'_>) -> Next {
     if let Some(symptom) = symptoms.into_iter().find(|symptom| symptom.severity >= Severity::Drain) {
         return Next::hold(symptom.finding);
     }
+    // The same for its links, which are no symptom of their own before they are down for minutes.
+    if let Some(domain) = diagnosis::link_down(situation.machine) {
+        return match diagnosis::links(situation.machine, rules, situation.now) {
+            Some(symptom) => Next::hold(symptom.finding),
+            None => {
+                Next::stay(format!("its certificate waits: its link to {} is down", check::shown(domain)), Vec::new())
+            }
+        };
+    }
     match seen(situation) {
         Some(true) => Next::go(Lifecycle::Accepted, "its certificate is in the log"),
         Some(false) => Next::stay("its certificate waits for a checkpoint", vec![Action::Certify]),

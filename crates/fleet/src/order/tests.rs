@@ -17,6 +17,7 @@ fn spec() -> Spec {
         serials: BTreeMap::new(),
         parts: BTreeMap::new(),
         firmware: BTreeMap::new(),
+        secure_boot: None,
         suite: String::new(),
         wanted: true,
         drain: None,

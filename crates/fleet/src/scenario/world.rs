@@ -148,6 +148,7 @@ impl World {
                 serials,
                 parts: [("gpu".to_owned(), 8), ("psu".to_owned(), 6)].into(),
                 firmware: [("bmc".to_owned(), "2.0".to_owned())].into(),
+                secure_boot: None,
                 suite: "burn-in".to_owned(),
                 wanted: true,
                 drain: None,

@@ -115,6 +115,8 @@ fn changed(diff: &mut Diff, was: &Spec, now: &Spec, here: bool) {
     field("unit".to_owned(), &was.unit, &now.unit);
     field("domains".to_owned(), &was.domains.join(" "), &now.domains.join(" "));
     field("suite".to_owned(), &was.suite, &now.suite);
+    let boot = |spec: &Spec| spec.secure_boot.map_or("", |on| if on { "on" } else { "off" });
+    field("secure_boot".to_owned(), boot(was), boot(now));
     field("wanted".to_owned(), &was.wanted.to_string(), &now.wanted.to_string());
     // Serials that were scanned are known to the control plane only; a file that names none does not take them away.
     for (name, new) in &now.serials {

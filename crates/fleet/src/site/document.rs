@@ -39,6 +39,7 @@ pub(super) struct Document {
     pub cabling: Vec<At<Cabling>>,
     pub cables: Vec<At<Cable>>,
     pub zones: Vec<At<Zones>>,
+    pub robots: Vec<At<Robots>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -131,6 +132,8 @@ pub(super) struct Kind {
     pub parts: BTreeMap<String, u32>,
     #[serde(default)]
     pub firmware: BTreeMap<String, String>,
+    /// Whether it must boot as signed.
+    pub secure_boot: Option<bool>,
     pub suite: Option<Text>,
 }
 
@@ -210,8 +213,18 @@ pub(super) struct Zones {
     pub racks: Text,
 }
 
+/// Where robots may drive; one that is not named drives everywhere.
+#[derive(Debug, Deserialize)]
+pub(super) struct Robots {
+    pub manufacturer: Text,
+    /// Serial numbers, as their topics have them.
+    pub names: Text,
+    /// Halls, rows or racks.
+    pub zones: Text,
+}
+
 const SECTIONS: &str = "site, halls, rack_kinds, feeds, cooling, rows, racks, kinds, units, machines, switches, uplinks, \
-                        cabling, cables, zones";
+                        cabling, cables, zones, robots";
 
 /// Reads as much as can be read.
 pub(super) fn read(text: &str, lines: &Lines<'_>, problems: &mut Problems) -> Document {
@@ -246,6 +259,7 @@ pub(super) fn read(text: &str, lines: &Lines<'_>, problems: &mut Problems) -> Do
             "cabling" => document.cabling = of.tables(value),
             "cables" => document.cables = of.tables(value),
             "zones" => document.zones = of.tables(value),
+            "robots" => document.robots = of.tables(value),
             other => {
                 let what = format!("there is no section {:?}", super::pattern::cut(other));
                 problems.error(at, "unknown_section", what, format!("one of {SECTIONS}"));

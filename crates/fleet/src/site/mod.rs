@@ -49,6 +49,8 @@ pub struct Site {
     /// From machines to switches, machine by machine.
     pub cables: Vec<Cable>,
     /// Between switches.
+    /// Robots, as `manufacturer/serial`, to where they may drive: beginnings of slots.
+    pub robots: BTreeMap<String, Vec<String>>,
     pub uplinks: Vec<Cable>,
 }
 
@@ -120,6 +122,7 @@ pub struct Kind {
     pub ports: Vec<String>,
     pub parts: BTreeMap<String, u32>,
     pub firmware: BTreeMap<String, String>,
+    pub secure_boot: Option<bool>,
     pub suite: String,
     pub at: Place,
 }

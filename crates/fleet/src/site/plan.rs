@@ -72,6 +72,7 @@ impl Site {
             serials: it.serials.clone(),
             parts: kind.parts.clone(),
             firmware: it.firmware.clone(),
+            secure_boot: kind.secure_boot,
             suite: it.suite.clone(),
             wanted: it.wanted,
             drain: None,

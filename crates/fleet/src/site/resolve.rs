@@ -48,6 +48,7 @@ pub(super) fn resolve(document: &Document, serials: Option<&str>, lines: &Lines<
         switches: Vec::new(),
         cables: Vec::new(),
         uplinks: Vec::new(),
+        robots: BTreeMap::new(),
     };
     let mut it = Resolve { lines, problems, site, rack_index: RackIndex::new(), feed_names: BTreeSet::new() };
     it.head(document);
@@ -58,6 +59,7 @@ pub(super) fn resolve(document: &Document, serials: Option<&str>, lines: &Lines<
     it.rows(document, &kinds);
     it.rack_changes(document, &kinds);
     it.zones(document);
+    it.robots(document);
     it.kinds(document);
     it.units(document);
     it.machine_changes(document);
@@ -357,6 +359,56 @@ impl Resolve<'_> {
         }
     }
 
+    fn robots(&mut self, document: &Document) {
+        let mut seen = BTreeMap::new();
+        for At { it, .. } in &document.robots {
+            let at = self.at(&it.names);
+            let (Some(maker), zones) = (self.name(&it.manufacturer, &[]), self.places(&it.zones)) else { continue };
+            for name in self.names(&it.names) {
+                let id = format!("{maker}/{name}");
+                if self.once(&mut seen, "robot", &id, at) {
+                    self.site.robots.insert(id, zones.clone());
+                }
+            }
+        }
+    }
+
+    /// Halls, rows or racks, as beginnings of slots: all of one depth.
+    fn places(&mut self, text: &Text) -> Vec<String> {
+        let first = text.get_ref().split(',').next().unwrap_or_default();
+        let depth = first.matches('/').count().min(2) + 1;
+        let paths = pattern::paths(text.get_ref(), depth);
+        let mut places = Vec::new();
+        for path in self.or_none(text, paths) {
+            let mut of_path = vec![String::new()];
+            for part in path {
+                let Some(names) = part else {
+                    let at = self.at(text);
+                    self.error(at, "pattern", "a place is named, not *", "write the hall or row, and no star below it");
+                    return Vec::new();
+                };
+                let below = |before: &String| {
+                    let slash = if before.is_empty() { "" } else { "/" };
+                    names.iter().map(|name| format!("{before}{slash}{name}")).collect::<Vec<_>>()
+                };
+                of_path = of_path.iter().flat_map(below).collect();
+            }
+            places.extend(of_path);
+        }
+        let is_there = |place: &String| {
+            let within = |rack: &Rack| {
+                rack.path().strip_prefix(place.as_str()).is_some_and(|it| it.is_empty() || it.starts_with('/'))
+            };
+            self.site.racks.iter().any(within)
+        };
+        if let Some(unknown) = places.iter().find(|place| !is_there(place)).cloned() {
+            let at = self.at(text);
+            let what = format!("there is no hall, row or rack {}", pattern::cut(&unknown));
+            self.error(at, "unknown_rack", what, "correct it, or add it to [[rows]]");
+        }
+        places
+    }
+
     fn kinds(&mut self, document: &Document) {
         let mut seen = BTreeMap::new();
         for At { it, .. } in &document.kinds {
@@ -391,6 +443,7 @@ impl Resolve<'_> {
                 ports,
                 parts: it.parts.clone(),
                 firmware: it.firmware.clone(),
+                secure_boot: it.secure_boot,
                 suite: it.suite.as_ref().and_then(|text| self.name(text, &[])).unwrap_or_default(),
                 at,
             };

@@ -28,6 +28,39 @@ fn the_small_site_is_two_machines_in_one_rack() {
 }
 
 #[test]
+fn robots_have_places() {
+    let robots = |zones: &str, names: &str| {
+        format!("{SMALL}\n[[robots]]\nmanufacturer = \"acme\"\nnames = \"{names}\"\nzones = \"{zones}\"\n")
+    };
+    let site = good(&robots("h1/r01", "mr-{1..2}"));
+    let places = vec!["h1/r01".to_owned()];
+    assert_eq!(site.robots, [("acme/mr-1".to_owned(), places.clone()), ("acme/mr-2".to_owned(), places)].into());
+    assert_eq!(good(&robots("h1", "mr-1")).robots["acme/mr-1"], ["h1"]);
+    assert_eq!(good(SMALL).robots.len(), 0);
+    for (zones, names, code) in [
+        ("h9", "mr-1", "unknown_rack"),
+        ("h1/r99", "mr-1", "unknown_rack"),
+        ("h", "mr-1", "unknown_rack"),
+        ("h1/*", "mr-1", "pattern"),
+        ("h1, h1/r01", "mr-1", "pattern"),
+        ("h1", "mr-1, mr-1", "doubled_name"),
+    ] {
+        let codes: Vec<_> = read(&robots(zones, names), None).errors().map(|it| it.code).collect();
+        assert_eq!(codes, [code], "{zones}");
+    }
+}
+
+/// What the kind asks for is asked of each of its machines, and a change of it is shown.
+#[test]
+fn a_kind_may_ask_for_secure_boot() {
+    let asks = SMALL.replacen("firmware = {", "secure_boot = true\nfirmware = {", 1);
+    let (silent, asks) = (good(SMALL).machines(), good(&asks).machines());
+    assert_eq!((silent[0].spec.secure_boot, asks[0].spec.secure_boot), (None, Some(true)));
+    let diff = diff([&silent[0].spec], &asks[..1], |_| Some(crate::machine::Lifecycle::Powered));
+    assert_eq!(diff.changed[0].fields, ["secure_boot: nothing -> on"]);
+}
+
+#[test]
 fn munich_has_its_size() {
     let reading = read(MUNICH, None);
     for problem in &reading.problems {

@@ -21,6 +21,7 @@ fn spec(wanted: bool, drain: bool) -> Spec {
         serials: [("chassis", "S1"), ("gpu1", "G1")].map(|(part, serial)| (part.into(), serial.into())).into(),
         parts: [("gpu".to_owned(), 1)].into(),
         firmware: [("bmc".to_owned(), "2.0".to_owned())].into(),
+        secure_boot: None,
         suite: "burn-in".into(),
         wanted,
         drain: drain.then(|| "ann: rails".to_owned()),

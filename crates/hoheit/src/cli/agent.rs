@@ -202,7 +202,7 @@ fn table(results: &[TestResult]) -> String {
 impl Show {
     fn run(self) -> Result<(), Failure> {
         let (driver, gpus, no_nvml) = match ::agent::nvml::Gpus::open(self.nvml.as_deref()) {
-            Ok(gpus) => (gpus.driver.clone(), gpus.look(), None),
+            Ok(gpus) => (gpus.driver.clone(), gpus.look().gpus, None),
             Err(error) => (String::new(), Default::default(), Some(error.to_string())),
         };
         show::json(&serde_json::json!({

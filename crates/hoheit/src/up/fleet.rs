@@ -10,14 +10,13 @@ use anyhow::{Context, Result};
 use controller::agents::{AgentDesk, DeskClock};
 use controller::reconcile::bmcs::{self, BmcParts, READ_AGAIN};
 use controller::reconcile::orders::{NoRobots, Robots};
-use controller::reconcile::robots::LinkedRobots;
+use controller::reconcile::robots::{LinkedRobots, kept as robots_kept};
 use controller::reconcile::{self, Bell, Counts, ReconcilerParts, Wants};
 use gateway::{Clock as _, SystemClock};
 use ledger::key::SigningKey;
 use robots::Broker;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use store::Store;
@@ -119,10 +118,11 @@ impl Prepared {
                 robots: Vec::new(),
                 clock: now.clone(),
             };
-            let (handle, reports) = robots::start(options, BTreeMap::new())?;
-            let robots = LinkedRobots::new(handle.clone());
-            let listening = robots.clone().listen(reports, store.clone(), bell.clone(), now.clone());
+            let (handle, reports) = robots::start(options, robots_kept(&store).await?)?;
+            let robots = LinkedRobots::new(handle.clone(), now.clone());
+            let listening = robots.clone().listen(reports, store.clone(), bell.clone());
             running.tasks.push(tokio::spawn(listening));
+            running.tasks.push(tokio::spawn(robots.clone().keep(store.clone())));
             running.robots = Some(handle);
             linked = Arc::new(robots);
         }

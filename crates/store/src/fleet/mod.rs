@@ -13,6 +13,7 @@ pub(crate) mod events;
 pub(crate) mod machines;
 pub(crate) mod observations;
 pub(crate) mod orders;
+pub(crate) mod robots;
 pub(crate) mod site_models;
 pub(crate) mod steps;
 pub(crate) mod validations;

@@ -26,6 +26,7 @@ fn spec(n: u128) -> Spec {
         serials: BTreeMap::new(),
         parts: BTreeMap::from([("gpu".to_owned(), 8)]),
         firmware: BTreeMap::new(),
+        secure_boot: None,
         suite: "dgx-b200".to_owned(),
         wanted: true,
         drain: None,
@@ -443,4 +444,18 @@ pub async fn foreign_words_with_control_characters_are_shown_and_stop_nothing(be
     let event = store.fleet_events_last(Some(batch[0].machine.id), 1).await.unwrap().remove(0);
     assert_eq!(event.text, "part on psu1??[2J; GPU 3 Müller");
     store.fleet_event(&event).await.unwrap();
+}
+
+pub async fn the_newest_session_of_each_robot_is_kept(bed: &Bed) {
+    let store = bed.open().await;
+    assert_eq!(store.robots_kept().await.unwrap(), BTreeMap::new());
+    let session = |n: u32| serde_json::json!({ "robot": "acme/r1", "n": n });
+    let keep = async |robot: &str, n: u32| {
+        store.robots_keep(&BTreeMap::from([(robot.to_owned(), session(n))]), NOW).await.unwrap();
+    };
+    keep("acme/r1", 1).await;
+    keep("acme/r2", 2).await;
+    keep("acme/r1", 3).await;
+    let kept = BTreeMap::from([("acme/r1".to_owned(), session(3)), ("acme/r2".to_owned(), session(2))]);
+    assert_eq!(store.robots_kept().await.unwrap(), kept);
 }

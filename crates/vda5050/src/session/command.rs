@@ -11,6 +11,13 @@ use types::TaskId;
 
 impl Session {
     pub(super) fn give(&mut self, job: Job, out: &mut Out<'_>) {
+        let (order_id, seen) = (job.order_id(), self.seen.as_ref());
+        let known = seen.is_some_and(|it| it.order_id == order_id) && self.left.as_ref() != Some(&order_id);
+        if known && self.current.as_ref().is_some_and(|it| it.job.order_id() != order_id) {
+            // A controller before us gave it this after our session was kept: what stood there before is over.
+            self.lose("other_order", "it has a newer order of ours".to_owned(), out);
+            self.left = None;
+        }
         if let Some(current) = &self.current {
             match (current.job.task, current.job.attempt) == (job.task, job.attempt) {
                 // Given twice; the asker may have forgotten how far it is.
@@ -20,9 +27,7 @@ impl Session {
             }
             return;
         }
-        let (order_id, seen) = (job.order_id(), self.seen.as_ref());
-        let known = seen.is_some_and(|it| it.order_id == order_id);
-        if known && self.left.as_ref() != Some(&order_id) {
+        if known {
             return self.adopt(job, out);
         }
         let plan = match self.fit(&job) {

@@ -452,6 +452,30 @@ fn a_controller_without_its_sessions_adopts_the_order_that_it_gives_again() {
     assert!(world.told().contains(&"7 done ".to_owned()));
 }
 
+/// The session was kept before the robot ended one task and was given the next: what it shows to have is adopted.
+#[test]
+fn a_session_that_is_too_old_adopts_the_newer_order() {
+    let old = begun(Version::V3);
+    let mut newer = begun(Version::V3);
+    let state = newer.at(2, ActionStatus::Finished);
+    newer.state(state);
+    newer.step(Input::Give(Box::new(job(8, Verb::Insert))));
+    let mut world = World { session: old.session.clone(), ..newer };
+    world.told();
+    let state = world.at(0, ActionStatus::Waiting);
+    world.state(state);
+    world.told();
+    let orders = |world: &World| world.sent.iter().filter(|(topic, _)| *topic == Topic::Order).count();
+    let sent = orders(&world);
+    world.step(Input::Give(Box::new(job(8, Verb::Insert))));
+    assert_eq!(orders(&world), sent, "it has it, and nothing is sent");
+    // What stood in the session is somebody's no more; its end was told before it was forgotten, or is told now.
+    assert_eq!(world.told(), ["7 lost other_order"]);
+    let state = world.at(2, ActionStatus::Finished);
+    world.state(state);
+    assert!(world.told().contains(&"8 done ".to_owned()));
+}
+
 #[test]
 fn messages_that_are_none_are_findings() {
     let cases: [(&str, Topic, String); 6] = [
