@@ -58,6 +58,7 @@ pub use fleet::events::FleetEvent;
 pub use fleet::machines::{MachineCount, MachineRow, SiteChange};
 pub use fleet::observations::Observation;
 pub use fleet::orders::{OrderRow, Swapped};
+pub use fleet::sent::Sent;
 pub use fleet::site_models::SiteModel;
 pub use fleet::steps::{Decided, Due, StepError, Stepped};
 pub use idempotency::{IdempotencyRow, KeyHolder};

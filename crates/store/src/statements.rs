@@ -33,6 +33,7 @@ const ALL: &[&[&str]] = &[
     crate::fleet::observations::STATEMENTS,
     crate::fleet::orders::STATEMENTS,
     crate::fleet::robots::STATEMENTS,
+    crate::fleet::sent::STATEMENTS,
     crate::fleet::site_models::STATEMENTS,
     crate::fleet::steps::STATEMENTS,
     crate::gather::STATEMENTS,

@@ -1,13 +1,15 @@
 //! What is wanted of BMCs: inventories, power, firmware, the installer's boot; and a glance at every BMC every few minutes.
 //!
 //! Everything is asked for by the machines' wants, under (machine, entry, attempt): the same wish is not sent again before
-//! [`SEND_AGAIN`], because a machine that boots cannot be hurried. What came of it is seen in the next inventory and
-//! nowhere else.
+//! [`SEND_AGAIN`], because a machine that boots cannot be hurried; an installation and a component's firmware not before they
+//! can have ended ([`PROVISION_AGAIN`], [`FIRMWARE_AGAIN`]). What came of it is seen in the next inventory and nowhere else.
 //!
 //! Each BMC's work stands by itself, as a task: one that answers slowly or never delays no other. One look and one deed at a
 //! time of each; all together are bounded ([`redfish::sweep::Places`]). What comes back is stored as it comes.
 //!
-//! If we crash here: what was sent is done or not; the next start looks first, and what is still wanted is sent.
+//! If we crash here: what was sent is done or not; the next start looks first, and what is still wanted is sent. What must not
+//! be done twice is written down before it is sent (`store::Sent`), under the reconciler's epoch: a controller that another has
+//! taken over from sends nothing.
 
 mod deeds;
 mod memory;
@@ -24,7 +26,7 @@ use redfish::{Address, Client, Credentials, Fingerprint, Password, Trust};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Bmc, Observation, Store, StoreError};
+use store::{Bmc, Observation, StepError, Store, StoreError};
 use tokio::task::{Id, JoinError, JoinSet};
 use types::{MachineId, UnixMillis};
 
@@ -35,8 +37,15 @@ pub const GLANCE_EVERY: i64 = 240_000;
 pub const READ_EVERY: i64 = 3_600_000;
 /// An inventory that is wanted is read again after this: a BMC lists its parts some minutes after power on.
 pub const READ_AGAIN: i64 = 15_000;
-/// The same wish of the same stay: a machine boots in ten minutes, firmware takes longer and shows in the inventory.
+/// The same wish of the same stay: a machine boots in ten minutes.
 pub const SEND_AGAIN: i64 = 900_000;
+/// Ten minutes to boot and an hour for the operating system ([`fleet::lifecycle::Limits`]), and most of that once more: an
+/// installation that is begun anew while it runs never ends. A person's release begins it at once.
+pub const PROVISION_AGAIN: i64 = 7_200_000;
+/// All 66 components take two hours, with two restarts.
+pub const FIRMWARE_AGAIN: i64 = 7_200_000;
+/// What a BMC refused is asked of it again.
+const REFUSED_AGAIN: i64 = 10_000;
 /// How often wants are looked at if nothing changes.
 const TICK: Duration = Duration::from_secs(1);
 /// Deeds at a time; each is a few requests of half a second. Those of BMCs that do not answer stand aside, as looks do.
@@ -76,15 +85,24 @@ struct Known {
 /// What a task came back with.
 enum Ended {
     Look { began: UnixMillis, result: Result<Seen, redfish::Error> },
-    Deed { action: Action, done: Option<Result<(), redfish::Error>> },
+    Deed { wish: Wish, action: Action, done: Option<Result<(), redfish::Error>> },
+}
+
+/// A wish that was sent.
+struct Noted {
+    again_at: UnixMillis,
+    /// Kept while nobody wants it: it is under way all the same.
+    once: bool,
 }
 
 struct Executor {
     parts: BmcParts,
     known: BTreeMap<MachineId, Known>,
     unusable: BTreeMap<MachineId, String>,
-    /// The wishes that were sent, and when.
-    sent: BTreeMap<Wish, UnixMillis>,
+    /// The wishes that were sent; none before those of the last start are read.
+    sent: Option<BTreeMap<Wish, Noted>>,
+    /// Wishes that were not granted and are to be sent again sooner, to be written down.
+    refused: Vec<store::Sent>,
     looks: Places,
     deeds: Places,
     /// Every look and deed under way, and whose it is. Dropped with the executor, all of them end.
@@ -101,7 +119,8 @@ pub async fn run(parts: BmcParts) {
         parts,
         known: BTreeMap::new(),
         unusable: BTreeMap::new(),
-        sent: BTreeMap::new(),
+        sent: None,
+        refused: Vec::new(),
         looks: Places::new(&Options::default()),
         deeds: Places::new(&Options { concurrency: DEEDS_MAX, ..Options::default() }),
         tasks: JoinSet::new(),
@@ -128,8 +147,7 @@ impl Executor {
         self.store().await?;
         self.refresh().await?;
         self.look();
-        self.send();
-        Ok(())
+        self.send().await
     }
 
     fn now(&self) -> UnixMillis {
@@ -221,38 +239,71 @@ impl Executor {
     }
 
     /// Power, firmware and the installer's boot.
-    fn send(&mut self) {
+    async fn send(&mut self) -> Result<(), StoreError> {
         let now = self.now();
+        let mut sent = match self.sent.take() {
+            Some(sent) => sent,
+            None => {
+                let all = self.parts.store.bmc_sent().await?.into_iter().map(Wish::of_sent);
+                all.map(|(wish, again_at)| (wish, Noted { again_at, once: true })).collect()
+            }
+        };
         let wanted = self.parts.wants.picked(deeds::is_deed);
         let asked: BTreeMap<MachineId, &Wanted> = wanted.iter().map(|it| (it.machine, it)).collect();
-        self.sent
-            .retain(|wish, at| asked.get(&wish.machine).is_some_and(|it| wish.is_of(it)) && now.0 - at.0 < SEND_AGAIN);
+        sent.retain(|wish, noted| {
+            let of = asked.get(&wish.machine);
+            let here = of.map_or(noted.once, |it| wish.is_of(it));
+            here && now < noted.again_at
+        });
+        let mut begin = Vec::new();
         for one in &wanted {
-            let Some(known) = self.known.get_mut(&one.machine) else { continue };
-            for action in &one.actions {
-                let wish = Wish::of(one, action);
-                if known.doing.is_some() || self.sent.contains_key(&wish) {
-                    continue;
+            let free = self.known.get(&one.machine).is_some_and(|known| known.doing.is_none());
+            let mut wishes = deeds::each(&one.actions).map(|action| (Wish::of(one, &action), action));
+            begin.extend(wishes.find(|(wish, _)| free && !sent.contains_key(wish)));
+        }
+        let again = |action: &Action| UnixMillis(now.0 + deeds::once(action).unwrap_or(SEND_AGAIN));
+        let once = begin.iter().filter(|(_, action)| deeds::once(action).is_some());
+        let mut write = std::mem::take(&mut self.refused);
+        write.extend(once.map(|(wish, action)| wish.sent(again(action))));
+        if !begin.is_empty() || !write.is_empty() {
+            let epoch = self.parts.wants.epoch();
+            match self.parts.store.bmc_sending(epoch, &write).await {
+                Ok(()) => {}
+                Err(StepError::Fenced { .. }) => {
+                    tracing::warn!("another controller looks after this site's machines now; nothing more is sent");
+                    self.parts.wants.end(epoch);
+                    return Ok(());
                 }
-                let (client, places, wants) = (known.client.clone(), self.deeds.clone(), self.parts.wants.clone());
-                let (action, firmware) = (action.clone(), self.parts.firmware_url.clone());
-                self.sent.insert(wish.clone(), now);
-                let doing = async move {
-                    // It may have waited for its place. A machine that went on meanwhile is left alone.
-                    let deed = async {
-                        match wish.is_wanted(&wants, &action) {
-                            true => Some(deeds::carry_out(&client, &action, firmware.as_deref()).await),
-                            false => None,
-                        }
-                    };
-                    let (done, _) = places.work(deed).await;
-                    Ended::Deed { action, done }
-                };
-                let task = self.tasks.spawn(doing).id();
-                known.doing = Some(task);
-                self.whose.insert(task, one.machine);
+                Err(StepError::Store(error)) => {
+                    (self.sent, self.refused) = (Some(sent), write);
+                    return Err(error);
+                }
             }
         }
+        for (wish, action) in begin {
+            let Some(known) = self.known.get_mut(&wish.machine) else { continue };
+            let noted = Noted { again_at: again(&action), once: deeds::once(&action).is_some() };
+            sent.insert(wish.clone(), noted);
+            let (client, places, wants) = (known.client.clone(), self.deeds.clone(), self.parts.wants.clone());
+            let firmware = self.parts.firmware_url.clone();
+            let machine = wish.machine;
+            let doing = async move {
+                // It may have waited for its place. A machine that went on meanwhile is left alone.
+                let deed = async {
+                    match wish.is_wanted(&wants, &action) {
+                        true => Some(deeds::carry_out(&client, &action, firmware.as_deref()).await),
+                        false => None,
+                    }
+                };
+                let (done, _) = places.work(deed).await;
+                Ended::Deed { wish, action, done }
+            };
+            let task = self.tasks.spawn(doing).id();
+            known.doing = Some(task);
+            self.whose.insert(task, machine);
+        }
+        self.sent = Some(sent);
+        Ok(())
     }
 
     /// Takes what has come back, and stores what was seen.
@@ -284,7 +335,7 @@ impl Executor {
                     self.seen.insert(machine, (now, seen));
                 }
             }
-            Ok((_, Ended::Deed { action, done })) if is_deed => match done {
+            Ok((_, Ended::Deed { wish, action, done })) if is_deed => match done {
                 // What came of it shows in the inventory, which may be read at once.
                 Some(Ok(())) => {
                     tracing::info!(%machine, ?action, "asked of its BMC");
@@ -292,15 +343,23 @@ impl Executor {
                 }
                 Some(Err(error)) => {
                     tracing::warn!(%machine, ?action, %error, "its BMC did not do what is wanted");
-                    // Sooner than a wish that was granted: after ten seconds.
-                    let soon = UnixMillis(now.0 - SEND_AGAIN + 10_000);
-                    self.sent.iter_mut().filter(|(wish, _)| wish.machine == machine).for_each(|(_, at)| *at = soon);
+                    self.again(wish, UnixMillis(now.0 + REFUSED_AGAIN));
                 }
-                None => {}
+                // Not wanted when its turn came; if it is once more, it is sent.
+                None => self.again(wish, now),
             },
             // Of a BMC that was here before.
             Ok(_) => {}
             Err(error) => tracing::error!(%machine, %error, "asking its BMC failed; it is asked again"),
+        }
+    }
+
+    /// A wish that was not done is sent again at this time.
+    fn again(&mut self, wish: Wish, at: UnixMillis) {
+        let Some(noted) = self.sent.as_mut().and_then(|sent| sent.get_mut(&wish)) else { return };
+        noted.again_at = at;
+        if noted.once {
+            self.refused.push(wish.sent(at));
         }
     }
 

@@ -7,6 +7,7 @@
 use fleet::action::Action;
 use fleet::machine::Lifecycle;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::Notify;
 use types::MachineId;
@@ -31,9 +32,29 @@ pub struct Wants(Arc<Inner>);
 struct Inner {
     wanted: RwLock<BTreeMap<MachineId, Wanted>>,
     changed: Notify,
+    /// Of the reconciler that fills this; executors name it before they do what cannot be taken back.
+    epoch: AtomicU64,
 }
 
 impl Wants {
+    /// A reconciler fills this from now on.
+    pub fn begin(&self, epoch: u64) {
+        self.0.epoch.store(epoch, Ordering::Relaxed);
+    }
+
+    pub fn epoch(&self) -> u64 {
+        self.0.epoch.load(Ordering::Relaxed)
+    }
+
+    /// Another controller has taken over from the reconciler of this epoch: nothing is wanted any more. What it wanted last is
+    /// old, and machines that serve would be installed anew by it.
+    pub fn end(&self, epoch: u64) {
+        let mut all = self.0.wanted.write().unwrap_or_else(PoisonError::into_inner);
+        if self.epoch() == epoch {
+            all.clear();
+        }
+    }
+
     /// Replaces what a machine wants.
     pub fn set(&self, wanted: Wanted) {
         let mut all = self.0.wanted.write().unwrap_or_else(PoisonError::into_inner);

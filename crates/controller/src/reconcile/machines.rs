@@ -131,6 +131,7 @@ impl Reconciler {
     pub async fn start(mut parts: ReconcilerParts) -> Result<Reconciler, PassError> {
         let epoch = parts.store.fleet_epoch_take().await?;
         parts.rules.listening_since = (parts.clock)();
+        parts.wants.begin(epoch);
         let mut reconciler = Reconciler {
             parts,
             epoch,
@@ -154,8 +155,12 @@ impl Reconciler {
         Ok(reconciler)
     }
 
-    /// Machines, then orders.
+    /// Machines, then orders. Who was taken over from notices it here, also while nothing is due.
     pub async fn turn(&mut self) -> Result<Pass, PassError> {
+        let present = self.parts.store.fleet_epoch().await?;
+        if present != self.epoch {
+            return Err(PassError::Fenced { present });
+        }
         let pass = self.machines().await?;
         let orders = self.orders().await?;
         Ok(Pass { more: pass.more || orders, ..pass })

@@ -7,7 +7,8 @@
 //!   agents, [`robots`] tells robots.
 //!
 //! Activated by events ([`Bell`]) and by time. Two controllers are fenced by an epoch: who starts takes the next one, and
-//! what the older one writes from then on is refused, so it stops.
+//! what the older one writes from then on is refused, so it stops, and wants nothing any more; its executors ask the epoch before
+//! they send something that cannot be taken back.
 //!
 //! If we crash here: before the transaction, the machines are due as they were; after it and before anything was done, the
 //! wants are in the machines' rows and the next start has them done. Everything done is idempotent under (machine, entry,
@@ -54,8 +55,17 @@ impl Bell {
     }
 }
 
+/// Why reconciling ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to stop.
+    Stopped,
+    /// Another controller has taken over. Executors and the robots' link of this one must end: what it wanted is old.
+    Fenced,
+}
+
 /// Reconciles until told to stop, or until another controller has taken over.
-pub async fn run(parts: ReconcilerParts, bell: Bell, shutdown: impl Future<Output = ()> + Send) {
+pub async fn run(parts: ReconcilerParts, bell: Bell, shutdown: impl Future<Output = ()> + Send) -> Ended {
     let mut shutdown = std::pin::pin!(shutdown);
     let mut reconciler = None;
     loop {
@@ -71,8 +81,12 @@ pub async fn run(parts: ReconcilerParts, bell: Bell, shutdown: impl Future<Outpu
                 Ok(pass) if pass.more => Duration::ZERO,
                 Ok(_) => INTERVAL,
                 Err(PassError::Fenced { .. }) => {
-                    tracing::warn!("another controller reconciles this site now; this one only serves");
-                    return;
+                    parts.wants.end(reconciler.map_or(0, |it| it.epoch));
+                    tracing::error!(
+                        "another controller reconciles this site now; this one only serves, and takes over again when it is \
+                         started again"
+                    );
+                    return Ended::Fenced;
                 }
                 Err(error) => {
                     tracing::warn!(%error, "reconciling failed and is tried again");
@@ -80,7 +94,7 @@ pub async fn run(parts: ReconcilerParts, bell: Bell, shutdown: impl Future<Outpu
                     RETRY_AFTER
                 }
             },
-            () = &mut shutdown => return,
+            () = &mut shutdown => return Ended::Stopped,
         };
         if pause.is_zero() {
             continue;
@@ -92,7 +106,7 @@ pub async fn run(parts: ReconcilerParts, bell: Bell, shutdown: impl Future<Outpu
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = rung => {}
-            () = &mut shutdown => return,
+            () = &mut shutdown => return Ended::Stopped,
         }
     }
 }

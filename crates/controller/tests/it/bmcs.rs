@@ -3,7 +3,7 @@
 
 use crate::reconcile::{entry, spec};
 use crate::site::{START, Site};
-use controller::reconcile::bmcs::{BmcParts, GLANCE_EVERY, READ_EVERY, run};
+use controller::reconcile::bmcs::{BmcParts, GLANCE_EVERY, PROVISION_AGAIN, READ_EVERY, run};
 use controller::reconcile::{Wanted, Wants};
 use fleet::action::Action;
 use fleet::machine::{Lifecycle, Machine};
@@ -59,8 +59,14 @@ impl Hall {
         };
         let rows: Vec<_> = (1..=machines).map(row).collect();
         site.store.bmc_set(&rows, &entry(&site, "bmc.set")).await.unwrap();
-        let (wants, clock) = (Wants::default(), site.clock.clone());
-        let parts = BmcParts {
+        let wants = Wants::default();
+        let executor = tokio::spawn(run(Hall::parts(&site, &wants)));
+        Hall { site, bmcs, wants, executor, _server: server }
+    }
+
+    fn parts(site: &Site, wants: &Wants) -> BmcParts {
+        let clock = site.clock.clone();
+        BmcParts {
             store: site.store.clone(),
             wants: wants.clone(),
             bell: Default::default(),
@@ -68,10 +74,23 @@ impl Hall {
             random: Arc::new(|bytes| bytes.fill(0)),
             ca: None,
             plain_on_loopback: true,
-            firmware_url: None,
+            firmware_url: Some("http://127.0.0.1:9/firmware".to_owned()),
             read_again: 0,
-        };
-        Hall { site, bmcs, wants, executor: tokio::spawn(run(parts)), _server: server }
+        }
+    }
+
+    /// The controller dies and is started.
+    fn restart(&mut self) {
+        self.executor.abort();
+        self.executor = tokio::spawn(run(Hall::parts(&self.site, &self.wants)));
+    }
+
+    /// Waits until the BMC of machine 1 was reset so often.
+    async fn resets(&self, count: usize) -> Vec<String> {
+        while self.bmcs[0].resets().len() < count {
+            tokio::task::yield_now().await;
+        }
+        self.bmcs[0].resets()
     }
 
     fn want(&self, n: u128, entry: u64, actions: Vec<Action>) {
@@ -184,4 +203,57 @@ async fn an_inventory_with_gaps_is_asked_for_again() {
     assert!(hall.bmcs[0].requests() > before + 2);
     // Its chassis could not be read either, and it is the same machine all the same.
     assert_eq!(seen.inventory.serial, "S1");
+}
+
+/// An installation takes more than an hour: neither time nor the next start cuts it off. What is asked afterwards is the proof
+/// that it could have been sent again and was not.
+#[tokio::test]
+async fn an_installation_that_runs_is_not_begun_anew() {
+    let mut hall = Hall::start(1, |_| {}).await;
+    hall.want(1, 1, vec![Action::Provision]);
+    assert_eq!(hall.resets(1).await, ["On"]);
+    hall.later(50 * 60_000);
+    hall.restart();
+    hall.want(1, 1, vec![Action::Provision, Action::PowerOff]);
+    assert_eq!(hall.resets(2).await, ["On", "ForceOff"]);
+    // One that has had its time is begun anew; and at once if a person says so.
+    hall.later(PROVISION_AGAIN);
+    hall.want(1, 1, vec![Action::Provision]);
+    hall.resets(3).await;
+    let (machine, slot) = (MachineId(1), spec(1).slot);
+    let actions = vec![Action::Provision];
+    hall.wants.set(Wanted { machine, slot, lifecycle: Lifecycle::Powered, entry: 1, attempt: 1, actions });
+    hall.resets(4).await;
+}
+
+/// Components are flashed for hours, and the list of those that differ shrinks meanwhile.
+#[tokio::test]
+async fn firmware_that_is_being_flashed_is_not_sent_again() {
+    let hall = Hall::start(1, |_| {}).await;
+    let update = |names: &[&str]| {
+        let components = names.iter().map(|name| format!("{name}@2")).collect();
+        Action::UpdateFirmware { components }
+    };
+    hall.want(1, 1, vec![update(&["a", "b"])]);
+    while hall.bmcs[0].updates().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    hall.want(1, 1, vec![update(&["b"]), Action::PowerOn]);
+    hall.resets(1).await;
+    assert_eq!(hall.bmcs[0].updates(), ["a", "b"]);
+}
+
+/// A controller that another has taken over from still has its wishes of before, which are old.
+#[tokio::test]
+async fn a_fenced_controller_sends_nothing_more() {
+    let hall = Hall::start(1, |_| {}).await;
+    hall.wants.begin(hall.site.store.fleet_epoch_take().await.unwrap());
+    hall.want(1, 1, vec![Action::Provision]);
+    hall.resets(1).await;
+    hall.site.store.fleet_epoch_take().await.unwrap();
+    hall.later(PROVISION_AGAIN);
+    while hall.wants.of(MachineId(1)).is_some() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(hall.bmcs[0].resets().len(), 1);
 }

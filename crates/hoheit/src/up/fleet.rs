@@ -11,7 +11,7 @@ use controller::agents::{AgentDesk, DeskClock};
 use controller::reconcile::bmcs::{self, BmcParts, READ_AGAIN};
 use controller::reconcile::orders::{NoRobots, Robots};
 use controller::reconcile::robots::{LinkedRobots, kept as robots_kept};
-use controller::reconcile::{self, Bell, Counts, ReconcilerParts, Wants};
+use controller::reconcile::{self, Bell, Counts, Ended, ReconcilerParts, Wants};
 use gateway::{Clock as _, SystemClock};
 use ledger::key::SigningKey;
 use robots::Broker;
@@ -137,7 +137,9 @@ impl Prepared {
             firmware_url: options.firmware_url.clone(),
             read_again: READ_AGAIN,
         };
-        running.tasks.push(tokio::spawn(bmcs::run(parts)));
+        let executor = tokio::spawn(bmcs::run(parts));
+        let (looks, link) = (executor.abort_handle(), running.robots.clone());
+        running.tasks.push(executor);
         let parts = ReconcilerParts {
             store,
             site: folder.site.site.clone(),
@@ -152,7 +154,13 @@ impl Prepared {
             counts,
             fault: None,
         };
-        running.tasks.push(tokio::spawn(reconcile::run(parts, bell, stop(stopped))));
+        running.tasks.push(tokio::spawn(async move {
+            if reconcile::run(parts, bell, stop(stopped)).await == Ended::Fenced {
+                // The other one has its own; two links with one name would push each other off the broker.
+                looks.abort();
+                let _told = link.map(|link| link.stop());
+            }
+        }));
         Ok(running)
     }
 }

@@ -131,6 +131,13 @@ impl Bmc {
         self.state().resets.clone()
     }
 
+    /// Components of all updates so far, in the order of their requests.
+    pub fn updates(&self) -> Vec<String> {
+        let state = self.state();
+        let asked = (1..=state.tasks.len()).filter_map(|n| state.tasks.get(&n.to_string()));
+        asked.map(|(component, ..)| component.clone()).collect()
+    }
+
     /// What the last boot was overridden with.
     pub fn booted_from(&self) -> Option<String> {
         self.state().booted_from.clone()

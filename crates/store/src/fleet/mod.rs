@@ -14,6 +14,7 @@ pub(crate) mod machines;
 pub(crate) mod observations;
 pub(crate) mod orders;
 pub(crate) mod robots;
+pub(crate) mod sent;
 pub(crate) mod site_models;
 pub(crate) mod steps;
 pub(crate) mod validations;

@@ -20,6 +20,7 @@ statements! {
     STEP = "UPDATE machines SET lifecycle = $4, health = $5, scheduling = $6, machine = $7, wants = $8, stepped = $9,
             wake_at = $10, version = version + 1
             WHERE id = $1 AND version = $2 AND EXISTS (SELECT 1 FROM counters WHERE name = 'fleet_epoch' AND value = $3)";
+    /// Of the controller that took over last.
     EPOCH = "SELECT value FROM counters WHERE name = 'fleet_epoch'";
     TAKE_INCIDENT = "DELETE FROM incidents WHERE seq = $1";
 }
@@ -81,6 +82,12 @@ impl Store {
             due.push(Due { row, observed, orders, incidents });
         }
         Ok(due)
+    }
+
+    /// The epoch of the controller that took over last.
+    pub async fn fleet_epoch(&self) -> Result<u64, StoreError> {
+        let rows = self.database.rows(EPOCH, values![]).await?;
+        rows.first().map_or(Ok(0), |row| row.columns().count())
     }
 
     /// Makes decisions true, each machine's wholly or not at all, as one transaction.

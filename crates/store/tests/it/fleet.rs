@@ -459,3 +459,24 @@ pub async fn the_newest_session_of_each_robot_is_kept(bed: &Bed) {
     let kept = BTreeMap::from([("acme/r1".to_owned(), session(3)), ("acme/r2".to_owned(), session(2))]);
     assert_eq!(store.robots_kept().await.unwrap(), kept);
 }
+
+pub async fn what_was_sent_to_a_bmc_is_known_and_never_by_a_fenced_controller(bed: &Bed) {
+    let store = bed.open().await;
+    let epoch = store.fleet_epoch_take().await.unwrap();
+    let sent = |what: &str, entry: u64, attempt: u32| store::Sent {
+        machine: MachineId(1),
+        what: what.to_owned(),
+        entry,
+        attempt,
+        again_at: NOW,
+    };
+    store.bmc_sending(epoch, &[sent("a", 1, 0), sent("b", 1, 0)]).await.unwrap();
+    assert_eq!(store.bmc_sent().await.unwrap(), [sent("a", 1, 0), sent("b", 1, 0)]);
+    // The next attempt forgets those before it; a word about an older one changes nothing.
+    store.bmc_sending(epoch, &[sent("a", 1, 1)]).await.unwrap();
+    store.bmc_sending(epoch, &[sent("a", 1, 0)]).await.unwrap();
+    assert_eq!(store.bmc_sent().await.unwrap(), [sent("a", 1, 1)]);
+    store.fleet_epoch_take().await.unwrap();
+    assert!(matches!(store.bmc_sending(epoch, &[sent("b", 1, 1)]).await, Err(store::StepError::Fenced { .. })));
+    assert_eq!(store.bmc_sent().await.unwrap(), [sent("a", 1, 1)]);
+}

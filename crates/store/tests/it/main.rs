@@ -104,6 +104,7 @@ suite! {
     fleet::an_exchanged_part_is_in_the_bill,
     fleet::two_tasks_never_run_in_one_zone,
     fleet::the_newest_session_of_each_robot_is_kept,
+    fleet::what_was_sent_to_a_bmc_is_known_and_never_by_a_fenced_controller,
     fleet::an_agents_events_are_taken_once,
     fleet::an_agent_that_is_there_makes_nothing_due,
     fleet::foreign_words_with_control_characters_are_shown_and_stop_nothing,

@@ -1,9 +1,11 @@
 //! What is done to machines over their BMCs, and the name under which it is done once.
 
+use super::{FIRMWARE_AGAIN, PROVISION_AGAIN, SEND_AGAIN};
 use crate::reconcile::hands::{Wanted, Wants};
 use fleet::action::Action;
 use redfish::{BootTarget, Client, Reset};
-use types::MachineId;
+use store::Sent;
+use types::{MachineId, UnixMillis};
 
 /// A wish of one stay.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,6 +22,17 @@ impl Wish {
         Wish { machine: wanted.machine, entry: wanted.entry, attempt: wanted.attempt, action }
     }
 
+    /// As it is written down.
+    pub fn sent(&self, again_at: UnixMillis) -> Sent {
+        let (entry, attempt, what) = (self.entry, self.attempt, self.action.clone());
+        Sent { machine: self.machine, what, entry, attempt, again_at }
+    }
+
+    pub fn of_sent(sent: Sent) -> (Wish, UnixMillis) {
+        let Sent { machine, what: action, entry, attempt, again_at } = sent;
+        (Wish { machine, entry, attempt, action }, again_at)
+    }
+
     /// Whether it is of this stay.
     pub fn is_of(&self, wanted: &Wanted) -> bool {
         (self.machine, self.entry, self.attempt) == (wanted.machine, wanted.entry, wanted.attempt)
@@ -27,13 +40,35 @@ impl Wish {
 
     /// Whether it still is what its machine wants.
     pub fn is_wanted(&self, wants: &Wants, action: &Action) -> bool {
-        wants.of(self.machine).is_some_and(|it| self.is_of(&it) && it.actions.contains(action))
+        wants.of(self.machine).is_some_and(|it| self.is_of(&it) && each(&it.actions).any(|one| one == *action))
     }
 }
 
 pub(super) fn is_deed(action: &Action) -> bool {
     use Action::{PowerCycle, PowerOff, PowerOn, Provision, UpdateFirmware};
     matches!(action, PowerOn | PowerOff | PowerCycle | Provision | UpdateFirmware { .. })
+}
+
+/// Deeds as they are sent, each by itself: of firmware one component, since the list shrinks while they are flashed.
+pub(super) fn each(actions: &[Action]) -> impl Iterator<Item = Action> + '_ {
+    actions.iter().filter(|action| is_deed(action)).flat_map(|action| match action {
+        Action::UpdateFirmware { components } => {
+            let one = |name: &String| Action::UpdateFirmware { components: vec![name.clone()] };
+            components.iter().map(one).collect()
+        }
+        other => vec![other.clone()],
+    })
+}
+
+/// What does harm if it is done while it is under way: written down before it is sent, and for how long it is let be. The
+/// others bring about what is so already.
+pub(super) fn once(action: &Action) -> Option<i64> {
+    match action {
+        Action::Provision => Some(PROVISION_AGAIN),
+        Action::UpdateFirmware { .. } => Some(FIRMWARE_AGAIN),
+        Action::PowerCycle => Some(SEND_AGAIN),
+        _ => None,
+    }
 }
 
 pub(super) async fn carry_out(client: &Client, action: &Action, firmware: Option<&str>) -> Result<(), redfish::Error> {
