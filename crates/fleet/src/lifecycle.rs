@@ -180,14 +180,14 @@ pub fn step(spec: &Spec, machine: &Machine, observed: &Observed, rules: &Rules, 
 /// What is the same in every state, around what the state says.
 fn decide(situation: &Situation<'_>) -> Next {
     let machine = situation.machine;
-    let held = machine.hold.as_ref().filter(|hold| STICKY.contains(&hold.code.as_str()));
+    let held = machine.hold.as_ref().filter(|hold| is_sticky(hold));
     let leaves = !situation.spec.wanted
         && !matches!(machine.lifecycle, Lifecycle::Accepted | Lifecycle::Drain | Lifecycle::Retired);
     if leaves {
         return Next::go(Lifecycle::Retired, "no longer wanted");
     }
     if let Some(hold) = held {
-        return Next::hold(hold.clone());
+        return read_again(Next::hold(hold.clone()), machine.lifecycle);
     }
     let decided = match machine.lifecycle {
         Lifecycle::Planned => planned::step(situation),
@@ -201,6 +201,7 @@ fn decide(situation: &Situation<'_>) -> Next {
         Lifecycle::Repair => repair::step(situation),
         Lifecycle::Retired => retired::step(situation),
     };
+    let decided = read_again(decided, machine.lifecycle);
     match (decided, situation.rules.limits.of(machine.lifecycle)) {
         (Next::Stay { reason, actions }, Some(limit)) if situation.stayed() > limit && overdue(situation) => {
             let hours = limit / 3_600_000;
@@ -209,6 +210,26 @@ fn decide(situation: &Situation<'_>) -> Next {
         }
         (decided, _) => decided,
     }
+}
+
+/// What holds a machine before it is installed is what its BMC said: that is asked for until it holds no more. Whoever swaps
+/// a cable back sees the machine go on, and a person's release is not answered with the old inventory.
+fn read_again(decided: Next, lifecycle: Lifecycle) -> Next {
+    match decided {
+        Next::Hold { finding, mut actions }
+            if matches!(lifecycle, Lifecycle::Installed | Lifecycle::Powered) || is_sticky(&finding) =>
+        {
+            if !actions.contains(&Action::ReadInventory) {
+                actions.push(Action::ReadInventory);
+            }
+            Next::Hold { finding, actions }
+        }
+        other => other,
+    }
+}
+
+fn is_sticky(finding: &Finding) -> bool {
+    STICKY.contains(&finding.code.as_str())
 }
 
 /// Some waits are nobody's lateness: a machine that is retired and gone, one that a person keeps out.

@@ -4,7 +4,7 @@
 use crate::reconcile::{World, spec};
 use crate::site::START;
 use controller::reconcile::Reconciler;
-use controller::reconcile::bmcs::{BmcParts, READ_EVERY, run};
+use controller::reconcile::bmcs::{BmcParts, run};
 use fleet::machine::{Lifecycle, Machine, Spec};
 use redfish::fake::{Bmc, Options, Server, Shape, Tree};
 use redfish::{Address, Client, Credentials, Limits, Password, Trust};
@@ -110,9 +110,8 @@ async fn discovered(tree: Tree) {
     let events = world.site.get("/api/v1/fleet/events").await.expect(200).to_string();
     assert!(events.contains(&hold.text), "{events}");
 
-    // The right one comes in; the next whole inventory shows it, and the machine goes on.
+    // The right one comes in; a held machine's BMC is asked again, which shows it, and the machine goes on.
     bmc.set(GPU, "/SerialNumber", json!(wanted));
-    world.site.clock.fetch_add(READ_EVERY, Ordering::Relaxed);
     while machine().await.hold.is_some() {
         reconciler.turn().await.unwrap();
         tokio::task::yield_now().await;
