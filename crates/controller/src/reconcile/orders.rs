@@ -21,6 +21,9 @@ pub trait Robots: Send + Sync {
     fn fit(&self) -> Vec<RobotFit>;
     /// Sends a task that was given; the same again changes nothing.
     fn give(&self, robot: &str, order: &Order, task: TaskId);
+    /// Has every robot stop whose task is not one of these any more: cancelled, taken by a person, given to another. Called
+    /// in each turn, with all tasks that robots have.
+    fn take_back(&self, theirs: &BTreeMap<TaskId, String>);
     /// What they said since the last call, oldest first.
     fn said(&self) -> Vec<Said>;
     /// The first so many of what they said are stored.
@@ -55,6 +58,7 @@ impl Robots for NoRobots {
         Vec::new()
     }
     fn give(&self, _: &str, _: &Order, _: TaskId) {}
+    fn take_back(&self, _: &BTreeMap<TaskId, String>) {}
     fn said(&self) -> Vec<Said> {
         Vec::new()
     }
@@ -147,6 +151,31 @@ fn told(before: &Order, after: &Order, now: UnixMillis) -> Vec<FleetEvent> {
     vec![FleetEvent { seq: 0, at: now, machine: Some(after.machine), kind: "order".to_owned(), text }]
 }
 
+/// The order in which a robot that says how a task ended has begun it: it was quick, or began while nobody listened. It is in
+/// the zone already, whoever else is.
+fn begun(order: &Order, word: &Said, now: UnixMillis) -> Order {
+    let ended = matches!(word.what, Word::Done(_) | Word::Failed { .. });
+    let by = Assignee::Robot(word.robot.clone());
+    let given = |task: &order::Task| {
+        task.id == word.task && task.state == TaskState::Assigned && task.assignee.as_ref() == Some(&by)
+    };
+    if !ended || !order.tasks.iter().any(given) {
+        return order.clone();
+    }
+    let start = Event::Start { task: word.task, by };
+    order::apply(order, &start, &BTreeSet::new(), now).unwrap_or_else(|_| order.clone())
+}
+
+/// What robots have to do, and which.
+fn theirs(orders: &[&Order]) -> BTreeMap<TaskId, String> {
+    let open = orders.iter().filter(|order| order.state == OrderState::Open);
+    let of = |task: &order::Task| match (task.state, &task.assignee) {
+        (TaskState::Assigned | TaskState::Running, Some(Assignee::Robot(robot))) => Some((task.id, robot.clone())),
+        _ => None,
+    };
+    open.flat_map(|order| order.tasks.iter().filter_map(of)).collect()
+}
+
 /// Orders that changed in a turn, as they were.
 type Before = BTreeMap<OrderId, Order>;
 
@@ -159,6 +188,7 @@ impl Reconciler {
         self.parts.counts.orders(self.open.len());
         self.at(Stage::OrdersRead)?;
         if self.open.is_empty() && said.is_empty() {
+            self.parts.robots.take_back(&BTreeMap::new());
             return Ok(false);
         }
         let mut before = Before::new();
@@ -193,7 +223,9 @@ impl Reconciler {
         self.at(Stage::OrdersStored)?;
         self.parts.robots.stored(said.len());
         let rest = self.open.values().map(|row| &row.order);
-        for order in write.iter().map(|(order, _)| order).chain(rest) {
+        let open: Vec<&Order> = write.iter().map(|(order, _)| order).chain(rest).collect();
+        self.parts.robots.take_back(&theirs(&open));
+        for order in open {
             self.give(order);
         }
         Ok(!write.is_empty())
@@ -254,14 +286,14 @@ impl Reconciler {
                 }
             }
         };
-        match order::apply(&row.order, &event, &busy(&self.open, row.order.id), now) {
+        match order::apply(&begun(&row.order, word, now), &event, &busy(&self.open, row.order.id), now) {
             Ok(next) => self.put(next, before),
             // It says that it is done and does not show it: that is an attempt that failed, or it would say so for ever.
             Err(refusal @ (Refusal::EvidenceMissing(_) | Refusal::EvidenceTooMuch)) => {
                 tracing::warn!(robot = %word.robot, task = %word.task, %refusal, "a robot does not show what it did");
                 let by = Assignee::Robot(word.robot.clone());
                 let failed = Event::Fail { task, by, why: refusal.to_string(), retriable: true };
-                if let Ok(next) = order::apply(&row.order, &failed, &BTreeSet::new(), now) {
+                if let Ok(next) = order::apply(&begun(&row.order, word, now), &failed, &BTreeSet::new(), now) {
                     self.put(next, before);
                 }
             }

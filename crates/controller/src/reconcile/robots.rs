@@ -182,6 +182,20 @@ impl Robots for LinkedRobots {
         }
     }
 
+    fn take_back(&self, theirs: &BTreeMap<TaskId, String>) {
+        for view in self.0.handle.views() {
+            let Some(task) = view.busy else { continue };
+            let robot = view.robot.to_string();
+            if theirs.get(&task) == Some(&robot) {
+                continue;
+            }
+            // Asked in each turn until the robot says that it has stopped; its session sends it once.
+            if let Err(error) = self.0.handle.cancel(&view.robot, task) {
+                tracing::warn!(robot, %task, %error, "a robot was not told that its task is no longer its own");
+            }
+        }
+    }
+
     fn said(&self) -> Vec<Said> {
         self.0.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

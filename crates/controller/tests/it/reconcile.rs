@@ -3,22 +3,22 @@
 use crate::site::{START, Site};
 use agent::site::Desk;
 use controller::agents::AgentDesk;
-use controller::reconcile::orders::{NoRobots, apply};
-use controller::reconcile::{Bell, PassError, Reconciler, ReconcilerParts, Stage, Wants};
+use controller::reconcile::orders::{NoRobots, Robots, Said, Word, apply};
+use controller::reconcile::{Bell, Ended, PassError, Reconciler, ReconcilerParts, Stage, Wanted, Wants, run};
 use controller::seal::{recover, seal_once};
 use fleet::action::Action;
 use fleet::lifecycle::Rules;
 use fleet::machine::{Lifecycle, Machine, MachineKind, Scheduling, Spec};
 use fleet::observed::*;
-use fleet::order::{Assignee, Event as OrderEvent, Evidence, OrderState, TaskState, Verb};
+use fleet::order::{Assignee, Event as OrderEvent, Evidence, Order, OrderState, RobotFit, TaskState, Verb};
 use ledger::key::SigningKey;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use store::{Observation, SiteChange};
 use types::audit::AuditEntry;
-use types::{AuditId, MachineId, UnixMillis};
+use types::{AuditId, MachineId, TaskId, UnixMillis};
 
 fn serial(machine: MachineId) -> String {
     format!("S{}", machine.0)
@@ -378,6 +378,79 @@ async fn a_second_controller_fences_the_first() {
     let mut second = Reconciler::start(world.parts()).await.unwrap();
     assert!(matches!(first.turn().await, Err(PassError::Fenced { .. })));
     assert_eq!(second.turn().await.unwrap().machines, 1);
+}
+
+/// The first one ends by itself, also while nothing is due, and what it wanted is wanted no more.
+#[tokio::test]
+async fn a_fenced_controller_ends_and_wants_nothing() {
+    let world = World::start(1).await;
+    let first = tokio::spawn(run(world.parts(), Bell::default(), std::future::pending()));
+    while world.wants.epoch() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let (machine, slot) = (MachineId(7), "h1".to_owned());
+    let actions = vec![Action::Provision];
+    world.wants.set(Wanted { machine, slot, lifecycle: Lifecycle::Powered, entry: 1, attempt: 0, actions });
+    Reconciler::start(ReconcilerParts { wants: Wants::default(), ..world.parts() }).await.unwrap();
+    assert_eq!(first.await.unwrap(), Ended::Fenced);
+    assert_eq!(world.wants.of(machine), None);
+}
+
+/// A robot that says only how a task ended, and keeps what it is told to have.
+#[derive(Default)]
+struct Quick {
+    said: Mutex<Vec<Said>>,
+    given: Mutex<BTreeSet<TaskId>>,
+    theirs: Mutex<BTreeMap<TaskId, String>>,
+}
+
+impl Robots for Quick {
+    fn fit(&self) -> Vec<RobotFit> {
+        let verbs = BTreeSet::from([Verb::Receive, Verb::Scan]);
+        let id = "acme/r1".to_owned();
+        vec![RobotFit { id, payload_g: 200_000, verbs, zones: Vec::new(), battery_percent: 100, busy: false }]
+    }
+
+    fn give(&self, robot: &str, order: &Order, task: TaskId) {
+        let receive = order.task(task).unwrap().verb == Verb::Receive;
+        if self.given.lock().unwrap().insert(task) && receive {
+            self.said.lock().unwrap().push(Said { task, robot: robot.to_owned(), what: Word::Done(Vec::new()) });
+        }
+    }
+
+    fn take_back(&self, theirs: &BTreeMap<TaskId, String>) {
+        self.theirs.lock().unwrap().clone_from(theirs);
+    }
+
+    fn said(&self) -> Vec<Said> {
+        self.said.lock().unwrap().clone()
+    }
+
+    fn stored(&self, count: usize) {
+        self.said.lock().unwrap().drain(..count);
+    }
+}
+
+/// What it did is believed also if nobody heard it begin, and what is no longer its task it is told.
+#[tokio::test]
+async fn a_quick_robot_is_believed_and_told_what_is_not_its_task_any_more() {
+    let world = World::start(1).await;
+    let robot = Arc::new(Quick::default());
+    let parts = ReconcilerParts { robots: robot.clone(), ..world.parts() };
+    let mut reconciler = Reconciler::start(parts).await.unwrap();
+    let store = world.site.store.clone();
+    for _ in 0..8 {
+        reconciler.turn().await.unwrap();
+    }
+    let row = store.orders(None, None, 1).await.unwrap().remove(0);
+    let states: Vec<TaskState> = row.order.tasks.iter().take(2).map(|task| task.state).collect();
+    assert_eq!(states, [TaskState::Done, TaskState::Assigned]);
+    let scan = row.order.tasks[1].id;
+    assert_eq!(*robot.theirs.lock().unwrap(), BTreeMap::from([(scan, "acme/r1".to_owned())]));
+    let now = world.now();
+    apply(&store, &row, &OrderEvent::Cancel { why: "it never came".to_owned() }, None, now).await.unwrap();
+    reconciler.turn().await.unwrap();
+    assert_eq!(*robot.theirs.lock().unwrap(), BTreeMap::new());
 }
 
 /// A switch that 200 machines report at once: no more drain than the limit, the others say why, one page is told.
