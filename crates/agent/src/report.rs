@@ -74,6 +74,12 @@ impl Reporter {
         self.done.push_back(Done { id: id.to_owned(), ok, text });
     }
 
+    /// This command was not begun and is to be begun when it is told again.
+    pub fn not_now(&mut self, id: &str) {
+        self.known.remove(id);
+        self.begun.retain(|begun| begun != id);
+    }
+
     /// Whether something waits that should not wait for the next interval.
     pub fn is_urgent(&self) -> bool {
         !self.events.is_empty() || !self.done.is_empty()

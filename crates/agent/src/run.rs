@@ -77,7 +77,8 @@ pub async fn run(options: Options, clock: Arc<dyn Clock>, stop: impl Future<Outp
     };
     let watch = gpus.as_ref().and_then(|it| it.watch().ok());
     let supervisor = Supervisor::start(options.engines.clone(), &options.folder.join("logs"))?;
-    let reporter = Reporter::new(identity.holder.machine, &identity.holder.serial, &*clock);
+    // What the machine says now, not what its certificate said then: a disk that was moved is another machine's agent.
+    let reporter = Reporter::new(identity.holder.machine, &options.claim.serial, &*clock);
     let (sender, results) = mpsc::channel(RESULTS_WAITING_MAX);
     let mut agent = Agent {
         options,
@@ -270,7 +271,7 @@ impl Agent {
         let Some(run) = self.run.as_mut().filter(|it| it.news) else { return Ok(()) };
         let report = ValidationReport {
             machine: self.identity.holder.machine,
-            serial: self.identity.holder.serial.clone(),
+            serial: self.options.claim.serial.clone(),
             suite: run.suite.clone(),
             entry: run.entry,
             attempt: run.attempt,
@@ -323,7 +324,9 @@ impl Agent {
     fn validate(&mut self, id: String, suite: String, text: Option<String>, entry: u64, attempt: u32) {
         if let Some(run) = &self.run {
             let text = format!("{} runs for entry {}; ask again", run.suite, run.entry);
-            return self.reporter.done(&id, false, &text);
+            self.reporter.done(&id, false, &text);
+            // Told again after the run, it is begun.
+            return self.reporter.not_now(&id);
         }
         let parsed = match &text {
             Some(text) => Suite::parse(text),

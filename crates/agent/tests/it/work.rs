@@ -72,6 +72,11 @@ async fn it_enrols_reports_gpus_and_xids_validates_and_ends() {
         let restarted = EventKind::Restarted { gpu: 3, since: UnixMillis(9) };
         assert!(desk.events[&ME].iter().any(|it| it.what == restarted));
     }
+    // What was refused for now is begun when it is told again after the first has ended.
+    let again = Command { id: "validate/3/2".into(), what: suite(Some(text)) };
+    desk.look().commands.insert(ME, vec![again]);
+    driver.becomes("driver 580.1\ngpus 8\nxid 3 79\nxid 3 48\nxid 3 94\n");
+    desk.until(|it| it.done.get(&ME).is_some_and(|it| it.iter().any(|it| it.id == "validate/3/2" && it.ok))).await;
     stop.send(()).unwrap();
     working.await.unwrap().unwrap();
 
@@ -138,6 +143,26 @@ async fn an_engine_that_is_given_up_is_a_finding_and_work_stops_when_told() {
     tokio::time::resume();
     stop.send(()).unwrap();
     working.await.unwrap().unwrap();
+    place.close().await;
+}
+
+/// A disk that was moved brings the identity of the machine that it was in; the other machine's serial number gives it away.
+#[tokio::test]
+async fn a_disk_in_another_machine_is_refused() {
+    let place = Place::open().await;
+    let desk = place.site.desk();
+    let folder = tempfile::tempdir().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let working = tokio::spawn(run(options(&place, &folder), place.clock.clone(), async {
+        let _ = stopped.await;
+    }));
+    desk.until(|it| it.states.contains_key(&ME)).await;
+    stop.send(()).unwrap();
+    working.await.unwrap().unwrap();
+    let moved = Options { claim: claim("S6"), ..options(&place, &folder) };
+    let ended = run(moved, place.clock.clone(), std::future::pending()).await;
+    assert!(matches!(ended, Err(RunError::Refused(error)) if error.code() == Some(code::OTHER_SERIAL)));
+    assert_eq!(place.codes(Some(5)), [code::OTHER_SERIAL]);
     place.close().await;
 }
 
