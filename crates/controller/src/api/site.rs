@@ -93,7 +93,11 @@ pub async fn apply(
     };
     let _turn = controller.turn().await;
     let present = machines(controller.store()).await?;
-    let planned = site.machines();
+    let before = controller.store().site_model().await?;
+    let before = before.and_then(|model| site::read(&model.text, model.serials.as_deref()).site);
+    let before = before.map(|site| site.machines()).unwrap_or_default();
+    let mut planned = site.machines();
+    let retired = site::settle(&mut planned, &before, present.iter().map(|row| &row.spec));
     let at: BTreeMap<&str, &MachineRow> = present.iter().map(|row| (row.spec.slot.as_str(), row)).collect();
     let diff =
         site::diff(present.iter().map(|row| &row.spec), &planned, |slot| at.get(slot).map(|row| row.machine.lifecycle));
@@ -105,6 +109,12 @@ pub async fn apply(
         refused: diff.refused.iter().map(|it| format!("{}: {}", it.code, it.text)).collect(),
         warnings: reading.warnings().map(ToString::to_string).collect(),
     };
+    applied.warnings.extend(retired.iter().map(|slot| {
+        format!(
+            "{slot}: its machine was retired and none is planned; name the chassis of another one, or apply the file once \
+             without this slot"
+        )
+    }));
     if new.dry_run || diff.is_empty() || !diff.refused.is_empty() {
         return match diff.refused.is_empty() || new.dry_run {
             true => Ok(Json(applied)),

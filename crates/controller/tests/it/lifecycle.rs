@@ -211,3 +211,15 @@ async fn page(site: &Site, query: &str) -> Vec<String> {
     let page = site.get(&format!("/api/v1/receipts?{query}")).await.expect(200);
     page["data"].as_array().unwrap().iter().map(|row| text(row, "id")).collect()
 }
+
+/// The file says of a machine what it said before; that is no reason to take it in again.
+#[tokio::test]
+async fn a_retirement_is_not_taken_back_by_the_same_file() {
+    let site = Site::start().await;
+    let machine = site.machine().await;
+    site.post(&format!("/api/v1/machines/{machine}"), json!({ "do": "retire", "reason": "sold" })).await.expect(200);
+    let file = Some(json!({ "text": crate::site::SITE_FILE }));
+    let applied = site.ask(&site.admin, "PUT", "/api/v1/site", file).await.expect(200);
+    assert_eq!(applied["changed"], json!([]));
+    assert!(!site.store.machine(machine).await.unwrap().unwrap().spec.wanted);
+}

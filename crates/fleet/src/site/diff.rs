@@ -38,6 +38,55 @@ impl Diff {
     }
 }
 
+/// Only what a file says anew is taken from it: a part that was exchanged since the file before keeps its new serial number, a
+/// serial number that was scanned stays, and a machine that a person retired stays retired. Answers the slots that are left
+/// out of the plan: those whose machine was retired and gone, of which the file says nothing new.
+pub fn settle<'a>(
+    new: &mut Vec<PlannedMachine>,
+    former: &[PlannedMachine],
+    present: impl IntoIterator<Item = &'a Spec>,
+) -> Vec<String> {
+    let present: BTreeMap<&str, &Spec> = present.into_iter().map(|spec| (spec.slot.as_str(), spec)).collect();
+    let former: BTreeMap<&str, &Spec> = former.iter().map(|it| (it.spec.slot.as_str(), &it.spec)).collect();
+    let mut left_out = Vec::new();
+    new.retain_mut(|machine| {
+        let spec = &mut machine.spec;
+        let said = former.get(spec.slot.as_str());
+        match (present.get(spec.slot.as_str()), said) {
+            (Some(is), said) => keep(spec, said.copied(), is),
+            (None, Some(said)) if chassis(said) == chassis(spec) && said.wanted == spec.wanted => {
+                left_out.push(spec.slot.clone());
+                return false;
+            }
+            (None, _) => {}
+        }
+        true
+    });
+    left_out
+}
+
+fn keep(spec: &mut Spec, said: Option<&Spec>, is: &Spec) {
+    let was = |part: &str| said.and_then(|said| said.serials.get(part));
+    let anew = |part: &str, serial: &String| was(part) != Some(serial);
+    let another = match (chassis(spec), chassis(is)) {
+        (Some(new), Some(old)) => new != old && anew("chassis", &new.to_owned()),
+        _ => false,
+    };
+    // Another machine is planned here, and brings its own.
+    if !another {
+        for (part, serial) in &is.serials {
+            match spec.serials.get_mut(part) {
+                Some(new) if anew(part, new) => {}
+                Some(new) => new.clone_from(serial),
+                None => drop(spec.serials.insert(part.clone(), serial.clone())),
+            }
+        }
+    }
+    if said.is_some_and(|said| said.wanted == spec.wanted) {
+        spec.wanted = is.wanted;
+    }
+}
+
 /// Compares what was asked for so far with a new plan. `lifecycle` says where a machine is, by its slot; `None` is planned.
 pub fn diff<'a>(
     old: impl IntoIterator<Item = &'a Spec>,

@@ -19,7 +19,7 @@ mod problem;
 mod resolve;
 mod serials;
 
-pub use diff::{Change, Diff, Refused, diff};
+pub use diff::{Change, Diff, Refused, diff, settle};
 pub use document::{FORMAT, SITE_BYTES_MAX};
 pub use loads::{CoolingLoad, FeedLoad, RackLoad};
 pub use pattern::{NAME_LEN_MAX, NAMES_MAX};

@@ -2,7 +2,7 @@
 
 use super::{SMALL, good};
 use crate::machine::{Lifecycle, Spec};
-use crate::site::{Diff, diff};
+use crate::site::{Diff, diff, settle};
 
 const OTHER: &str = "h1/r01/k01/u13";
 const FIRST: &str = "h1/r01/k01/u01";
@@ -78,4 +78,58 @@ fn another_kind_in_a_slot_that_is_taken_is_refused() {
     let found = diff(&old, &good(SMALL).machines(), |_| Some(Lifecycle::Accepted));
     assert_eq!((found.refused.len(), found.refused[0].code), (1, "kind"));
     assert_eq!(diff(&old, &good(SMALL).machines(), |_| None).changed[0].fields, ["kind: rtx-pro -> dgx-b200"]);
+}
+
+/// A repair put another GPU into the bill, and a person retired the second machine. The next file has other firmware and says
+/// of both what it said before.
+#[test]
+fn what_a_file_does_not_say_anew_stays_as_it_is() {
+    let gpu = |text: &str, serial: &str| {
+        let mut machines = good(text).machines();
+        machines[0].spec.serials.insert("gpu3".to_owned(), serial.to_owned());
+        machines
+    };
+    let former = gpu(SMALL, "old");
+    let mut present: Vec<Spec> = former.iter().map(|it| it.spec.clone()).collect();
+    present[0].serials.insert("gpu3".to_owned(), "new".to_owned());
+    present[0].serials.insert("psu1".to_owned(), "scanned".to_owned());
+    present[1].wanted = false;
+    let changed = SMALL.replace("HostBMC_0 = \"25.03.1\"", "HostBMC_0 = \"25.08.0\"");
+    let mut next = gpu(&changed, "old");
+    assert!(settle(&mut next, &former, &present).is_empty());
+    assert_eq!((next[0].spec.serials["gpu3"].as_str(), next[0].spec.serials["psu1"].as_str()), ("new", "scanned"));
+    assert!(next[0].spec.wanted && !next[1].spec.wanted);
+    let found = diff(&present, &next, |_| Some(Lifecycle::Accepted));
+    assert!(found.changed.iter().all(|it| it.fields == ["firmware.HostBMC_0: 25.03.1 -> 25.08.0"]), "{found:?}");
+
+    // What it says anew is taken.
+    let mut next = gpu(SMALL, "third");
+    settle(&mut next, &former, &present);
+    assert_eq!(next[0].spec.serials["gpu3"], "third");
+    let mut out = former.clone();
+    out[1].spec.wanted = false;
+    let mut next = gpu(SMALL, "old");
+    settle(&mut next, &out, &present);
+    assert!(next[1].spec.wanted, "the file takes it in again");
+
+    // When it is gone, the same file plans no other one in its place; another chassis is another machine.
+    let mut next = gpu(SMALL, "old");
+    assert_eq!(settle(&mut next, &former, &present[..1]), [OTHER]);
+    assert_eq!(next.len(), 1);
+    let mut next = gpu(SMALL, "old");
+    next[1].spec.serials.insert("chassis".to_owned(), "778".to_owned());
+    assert!(settle(&mut next, &former, &present[..1]).is_empty());
+    assert_eq!(next.len(), 2);
+}
+
+/// A slot that waits for its machine is given to another one: nothing of the first is kept.
+#[test]
+fn another_machine_brings_its_own_serials() {
+    let former = good(SMALL).machines();
+    let mut present: Vec<Spec> = former.iter().map(|it| it.spec.clone()).collect();
+    present[0].serials.insert("gpu1".to_owned(), "of the first".to_owned());
+    let mut next = former.clone();
+    next[0].spec.serials.insert("chassis".to_owned(), "another".to_owned());
+    settle(&mut next, &former, &present);
+    assert_eq!((next[0].spec.serials["chassis"].as_str(), next[0].spec.serials.get("gpu1")), ("another", None));
 }
