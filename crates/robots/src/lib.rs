@@ -16,6 +16,7 @@ pub mod broker;
 pub mod connection;
 pub mod link;
 pub mod sim;
+mod throttle;
 
 pub use broker::{Broker, BrokerError};
 pub use link::{AskError, Clock, Handle, Options, Report, StartError, start};

@@ -2,6 +2,7 @@
 
 use crate::broker::Broker;
 use crate::connection::{Connection, ConnectionError, Incoming};
+use crate::throttle::Throttle;
 use fleet::machine::Finding;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -149,7 +150,16 @@ pub fn start(options: Options, saved: BTreeMap<String, Value>) -> Result<(Handle
     let (commands, asked) = mpsc::channel(COMMANDS_MAX);
     let (reports, read) = mpsc::channel(REPORTS_MAX);
     let heard = Heard::default();
-    let link = Link { options, sessions, views: views.clone(), heard: heard.clone(), asked, reports, connection: None };
+    let link = Link {
+        options,
+        sessions,
+        views: views.clone(),
+        heard: heard.clone(),
+        asked,
+        reports,
+        connection: None,
+        told: Throttle::default(),
+    };
     tokio::spawn(link.run());
     Ok((Handle { commands, views, heard }, read))
 }
@@ -162,6 +172,8 @@ struct Link {
     asked: mpsc::Receiver<Command>,
     reports: mpsc::Sender<Report>,
     connection: Option<Connection>,
+    /// Of strangers.
+    told: Throttle,
 }
 
 /// The caller reads no reports any more, or asked us to stop.
@@ -283,6 +295,9 @@ impl Link {
 
     async fn stranger(&mut self, code: &str, about: &str, text: String) -> Result<(), Stopped> {
         let now = (self.options.clock)();
+        if !self.told.is_new(code, about, now) {
+            return Ok(());
+        }
         self.report(Report::Stranger(Finding::new(code, about, text, now))).await
     }
 
