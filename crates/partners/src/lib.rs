@@ -28,6 +28,9 @@ use types::UnixMillis;
 /// How often what is over is forgotten: expired collections, answers that nobody fetched, questions that were abandoned.
 const TEND_EVERY: Duration = Duration::from_secs(60);
 
+/// Fills a slice with random bytes.
+pub type Random = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
+
 /// What the embedding program brings.
 pub struct Parts {
     pub inner: Inner,
@@ -43,7 +46,7 @@ pub struct Parts {
     /// Keys the access tokens of `/oauth/token`: the same at all gateways of a site, and used for nothing else.
     pub token_key: [u8; 32],
     pub clock: Arc<dyn Fn() -> UnixMillis + Send + Sync>,
-    pub random: Arc<dyn Fn(&mut [u8]) + Send + Sync>,
+    pub random: Random,
 }
 
 /// The shells, over one gateway.

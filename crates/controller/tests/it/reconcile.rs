@@ -617,6 +617,7 @@ async fn what_was_not_stored_is_wanted_of_nobody() {
             let (hand, runtime) = (hand.clone(), runtime.clone());
             let (row, spec, audit) = (row.clone(), spec.clone(), audit.clone());
             let change = async move { hand.machine_change(row.version, &spec, &row.machine, &event, &audit).await };
+            #[expect(clippy::disallowed_methods, reason = "on a thread of its own: the hook is no future")]
             std::thread::spawn(move || runtime.block_on(change).unwrap()).join().unwrap();
         }
         ControlFlow::Continue(())

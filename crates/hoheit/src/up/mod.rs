@@ -11,6 +11,7 @@ mod folder;
 mod metrics;
 mod options;
 mod otlp;
+mod partners;
 mod traces;
 
 pub use options::Options;
@@ -140,7 +141,8 @@ async fn serve(options: Options, folder: Folder, clock: Arc<SystemClock>) -> Res
     let fleet = fleet::prepare(&options, &folder, &store, &clock).await?;
     // Known once the port is open; nobody asks before.
     let public_url = Arc::new(OnceLock::new());
-    let broker = broker_parts(&options, &public_url);
+    let knowledge = partners::knowledge(&folder, &store, &clock)?;
+    let broker = partners::broker(&options, &public_url, &knowledge);
     let controller = controller(&folder, &sealer, &receipt_key, issuer, &gateway, &clock, &fleet, broker);
     if away.is_none() {
         controller.publish().await.map_err(|problem| anyhow::anyhow!("{problem}"))?;
@@ -156,7 +158,7 @@ async fn serve(options: Options, folder: Folder, clock: Arc<SystemClock>) -> Res
         .with_context(|| format!("cannot listen on {}: is the port in use?", options.listen))?;
     let address = listener.local_addr()?;
     public_url.get_or_init(|| options.public_url(address));
-    let partners = partners(&options, &folder, &store, &gateway, &clock, address)?;
+    let partners = partners::shells(&options, &folder, &store, knowledge, &gateway, &clock, address);
     let fallback = fallback(controller.router().merge(partners.router()));
     let keeper = tokio::spawn(partners.tend());
     let lanes = gateway::listen::start(gateway.clone(), listener, lanes, tokio::runtime::Handle::current(), fallback)?;
@@ -242,64 +244,6 @@ fn controller(
         agent_token: fleet.agent_token(),
         broker,
     })
-}
-
-/// What access tokens of `/oauth/token` are keyed with, derived from the pepper: it is made for nothing else.
-fn token_key(pepper: &[u8; 32]) -> [u8; 32] {
-    derived(pepper, b"hoheit access tokens v1")
-}
-
-/// What the data keys of projects are wrapped with, derived likewise: whoever loses the pepper loses what is stored of documents.
-fn documents_key(pepper: &[u8; 32]) -> [u8; 32] {
-    derived(pepper, b"hoheit documents v1")
-}
-
-fn derived(pepper: &[u8; 32], purpose: &[u8]) -> [u8; 32] {
-    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, pepper);
-    let tag = aws_lc_rs::hmac::sign(&key, purpose);
-    tag.as_ref().try_into().expect("a tag of HMAC-SHA-256 has 32 bytes")
-}
-
-fn partners(
-    options: &Options,
-    folder: &Folder,
-    store: &Store,
-    gateway: &Arc<Gateway>,
-    clock: &Arc<SystemClock>,
-    address: std::net::SocketAddr,
-) -> Result<partners::Partners> {
-    let (wall, random) = (clock.clone(), clock.clone());
-    let (now, dice) = (clock.clone(), clock.clone());
-    let program =
-        std::env::current_exe().context("where this program lies: it reads documents in a process of its own")?;
-    Ok(partners::Partners::new(partners::Parts {
-        inner: gateway::inner::Inner::new(gateway.clone()),
-        store: store.clone(),
-        knowledge: knowledge::Knowledge::new(knowledge::Parts {
-            store: store.clone(),
-            kek: documents_key(&folder.pepper),
-            clock: Arc::new(move || now.now()),
-            random: Arc::new(move |bytes| dice.random(bytes)),
-            reader: knowledge::ReaderProgram { path: program, args: vec![crate::READ_DOCUMENT.to_owned()] },
-            limits: knowledge::Limits::default(),
-        }),
-        settings: options.settings(),
-        web: None,
-        site: folder.site.site.clone(),
-        public_url: options.public_url(address),
-        token_key: token_key(&folder.pepper),
-        clock: Arc::new(move || wall.now()),
-        random: Arc::new(move |bytes| random.random(bytes)),
-    }))
-}
-
-fn broker_parts(options: &Options, public_url: &Arc<OnceLock<String>>) -> controller::BrokerParts {
-    let public_url = public_url.clone();
-    controller::BrokerParts {
-        public_url: Arc::new(move || public_url.get().cloned().unwrap_or_default()),
-        certificate_header: options.broker_certificate_header.clone(),
-        on_deprovision: Arc::new(controller::KeepsNothing),
-    }
 }
 
 fn readiness(gateway: &Gateway) -> controller::Readiness {

@@ -381,7 +381,7 @@ async fn no_request_that_the_official_file_suggests_is_answered_as_it_does_not_s
                 "--checks",
                 checks,
                 "--max-time",
-                SECONDS,
+                &seconds,
                 "--max-examples",
                 "20",
                 "--generation-deterministic",

@@ -38,7 +38,10 @@ pub struct Iron {
 
 /// Trees of resources, shared by all machines that are made alike.
 #[derive(Default)]
-pub struct Trees(BTreeMap<(MachineKind, Vec<(String, u32)>, Vec<(String, String)>), Arc<Tree>>);
+pub struct Trees(BTreeMap<Make, Arc<Tree>>);
+
+/// Kind, parts and firmware: what makes two machines alike.
+type Make = (MachineKind, Vec<(String, u32)>, Vec<(String, String)>);
 
 impl Trees {
     fn of(&mut self, planned: &PlannedMachine) -> Arc<Tree> {

@@ -121,6 +121,9 @@ impl World {
         let partners = Partners::new(partners::Parts {
             inner: Inner::new(gateway.clone()),
             store: store.clone(),
+            knowledge: knowledge(&store, &clock),
+            settings: partners::Settings { aliases: Vec::new(), embedding: None },
+            web: None,
             site: "test".to_owned(),
             public_url: url.clone(),
             token_key,
@@ -279,4 +282,17 @@ async fn put(store: &Store, snapshot: &Snapshot) {
     for (number, project) in (101..).zip(&snapshot.projects) {
         store.project_create(project, &entry(number)).await.unwrap();
     }
+}
+
+/// Nobody uploads here: its reader is never started.
+fn knowledge(store: &Store, clock: &Arc<HandClock>) -> knowledge::Knowledge {
+    let (now, random) = (clock.clone(), clock.clone());
+    knowledge::Knowledge::new(knowledge::Parts {
+        store: store.clone(),
+        kek: [9; 32],
+        clock: Arc::new(move || now.now()),
+        random: Arc::new(move |bytes| random.random(bytes)),
+        reader: knowledge::ReaderProgram { path: "/bin/false".into(), args: Vec::new() },
+        limits: knowledge::Limits::default(),
+    })
 }
