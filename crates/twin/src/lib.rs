@@ -5,7 +5,7 @@
 //!
 //! What it is not: a model. It computes nothing and downloads nothing; it does exactly what a test wrote down, so that a
 //! test can say "the engine broke off inside the third event" and then compare what the gateway believes with what the
-//! engine counted. Nothing here serves anybody; of the product only `hoheit twin` uses it, and of that only the studies.
+//! engine counted. Nothing here serves anybody; of the product only `hoheit twin` uses it: the studies and `serve`.
 
 pub mod engine;
 pub mod factory;
