@@ -4,6 +4,7 @@
 mod client;
 mod deploying;
 mod foundation;
+mod grounding;
 mod orchestration;
 mod redact;
 mod refusals;

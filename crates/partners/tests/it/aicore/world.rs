@@ -2,6 +2,7 @@
 
 use gateway::inner::Inner;
 use gateway::{Clock, Gateway, Parts, RoutingOptions, SystemClock};
+use knowledge::{Attributes, Knowledge, NewCollection, NewFile, ReaderProgram};
 use ledger::key::SigningKey;
 use partners::Partners;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ const fn id(number: u128) -> u128 {
 pub const KEY: KeyId = KeyId(id(21));
 pub const OTHER_KEY: KeyId = KeyId(id(22));
 pub const PROJECT: ProjectId = ProjectId(id(11));
-const OTHER_PROJECT: ProjectId = ProjectId(id(12));
+pub const OTHER_PROJECT: ProjectId = ProjectId(id(12));
 
 /// The machine's clock, which a test sets forward.
 struct HandClock {
@@ -51,6 +52,7 @@ pub struct World {
     _folder: tempfile::TempDir,
     pub gateway: Arc<Gateway>,
     pub store: Store,
+    knowledge: Knowledge,
     clock: Arc<HandClock>,
     snapshot: Snapshot,
     pub url: String,
@@ -118,17 +120,29 @@ impl World {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (now, random) = (clock.clone(), clock.clone());
+        let now: knowledge::Now = Arc::new(move || now.now());
+        let random: knowledge::FillRandom = Arc::new(move |bytes| random.random(bytes));
+        // Plain text as the child says it; the real child is knowledge's own tests' matter.
+        let script = r#"printf '{"document":{"kind":"text","title":null,"pages":[],"text":"%s"}}' "$(/usr/bin/env tr '\n\r' '  ')""#;
+        let knowledge = Knowledge::new(knowledge::Parts {
+            store: store.clone(),
+            kek: [9; 32],
+            clock: now.clone(),
+            random: random.clone(),
+            reader: ReaderProgram { path: "/bin/sh".into(), args: vec!["-c".to_owned(), script.to_owned()] },
+            limits: knowledge::Limits::default(),
+        });
         let partners = Partners::new(partners::Parts {
             inner: Inner::new(gateway.clone()),
             store: store.clone(),
-            knowledge: knowledge(&store, &clock),
-            settings: partners::Settings { aliases: Vec::new(), embedding: None },
+            knowledge: knowledge.clone(),
+            settings: partners::Settings::default(),
             web: None,
             site: "test".to_owned(),
             public_url: url.clone(),
             token_key,
-            clock: Arc::new(move || now.now()),
-            random: Arc::new(move |bytes| random.random(bytes)),
+            clock: now,
+            random,
         });
         let router = partners.router();
         let tasks = vec![
@@ -136,12 +150,22 @@ impl World {
             tokio::spawn(gateway::tend(gateway.clone())),
             tokio::spawn(async move { axum::serve(listener, router).await.unwrap() }),
         ];
-        World { _folder: folder, gateway, store, clock, snapshot, url, engines, tasks }
+        World { _folder: folder, gateway, store, knowledge, clock, snapshot, url, engines, tasks }
     }
 
     /// The engine of the model with this number, in the order of [`World::start`].
     pub fn engine(&self, number: usize) -> &ScriptedEngine {
         &self.engines[number]
+    }
+
+    /// A document in a collection of its own; the collection's id.
+    pub async fn document(&self, project: ProjectId, text: &str) -> String {
+        let collection = NewCollection { name: "c".to_owned(), ..NewCollection::default() };
+        let collection = self.knowledge.collection_create(project, collection).await.unwrap().id;
+        let new = NewFile { name: "d.txt".to_owned(), content_type: None, purpose: "assistants".to_owned() };
+        let file = self.knowledge.file_put(project, new, text.as_bytes()).await.unwrap().id;
+        self.knowledge.attach(project, collection, file, Attributes::default(), None).await.unwrap();
+        collection.to_string()
     }
 
     /// A new snapshot comes into force.
@@ -282,17 +306,4 @@ async fn put(store: &Store, snapshot: &Snapshot) {
     for (number, project) in (101..).zip(&snapshot.projects) {
         store.project_create(project, &entry(number)).await.unwrap();
     }
-}
-
-/// Nobody uploads here: its reader is never started.
-fn knowledge(store: &Store, clock: &Arc<HandClock>) -> knowledge::Knowledge {
-    let (now, random) = (clock.clone(), clock.clone());
-    knowledge::Knowledge::new(knowledge::Parts {
-        store: store.clone(),
-        kek: [9; 32],
-        clock: Arc::new(move || now.now()),
-        random: Arc::new(move |bytes| random.random(bytes)),
-        reader: knowledge::ReaderProgram { path: "/bin/false".into(), args: Vec::new() },
-        limits: knowledge::Limits::default(),
-    })
 }
