@@ -76,7 +76,8 @@ impl Demo {
         chapter("1. A site: one folder, one process");
         typed(&format!("hoheit up --data {} --listen {address}", short(data)));
         let mut up = Command::new(binary("hoheit"));
-        up.args(["up", "--listen", &address.to_string(), "--site", "demo-muc1", "--data"]).arg(data);
+        up.args(["up", "--listen", &address.to_string(), "--site", "demo-muc1", "--alias", "sonar=nano", "--data"])
+            .arg(data);
         let begin = Instant::now();
         let mut server = process::Server::start(up, &data.with_extension("log"))?;
         server.wait_until(START_PATIENCE, || http::get(address, "/readyz").is_ok_and(|(status, _)| status == 200))?;
@@ -119,6 +120,7 @@ impl Demo {
         let project = self.make(&[&["project", "create", "assistant", "--tenant", &tenant], &internal[..]].concat())?;
         let project = id(&project)?;
         let key = self.make(&["key", "create", "--project", &project])?;
+        let key_id = id(&key)?;
         let key = key["key"].as_str().context("the key is not shown")?.to_owned();
         show(&format!("key {}… (shown once; the site keeps a keyed hash)", &key[..12]));
 
@@ -141,6 +143,7 @@ impl Demo {
             self.make(&["key", "create", "--project", &project, "--name", "small", "--budget-eur", "0.0004"])?;
         let small = small["key"].as_str().context("the key is not shown")?.to_owned();
         self.spend(&small)?;
+        self.dialects(&key_id, &key)?;
         self.verify(&tenant)?;
         fs::write(self.customer.join("api-key"), key)?;
         Ok(())
@@ -160,8 +163,50 @@ impl Demo {
         bail!("fifty answers and the budget has not ended")
     }
 
+    /// The same key from clients of two other kinds: same budget, same receipts.
+    fn dialects(&self, key_id: &str, key: &str) -> Result<()> {
+        chapter("6. The same key from Perplexity's and from SAP's clients: other words, one pipeline");
+        let url = format!("http://{}", self.address);
+        let question =
+            r#"{"model":"sonar","disable_search":true,"messages":[{"role":"user","content":"What is a receipt?"}]}"#;
+        typed(&format!("curl {url}/chat/completions -H 'Authorization: Bearer hk_…' -d '{question}'"));
+        let (status, body) = http::post(self.address, "/chat/completions", key, question)?;
+        ensure!(status == 200, "Sonar's dialect answers {status}: {body}");
+        let answer: Value = serde_json::from_str(&body)?;
+        let cost = &answer["usage"]["cost"]["total_cost"];
+        ensure!(cost.is_number() && answer["citations"].is_array(), "not an answer as Sonar's clients read it: {body}");
+        show(&format!("{}: {} tokens for {cost} EUR", answer["object"], answer["usage"]["total_tokens"]));
+
+        let form = format!("grant_type=client_credentials&client_id={key_id}&client_secret={key}");
+        typed(&format!(
+            "curl {url}/oauth/token -d 'grant_type=client_credentials&client_id={key_id}&client_secret=hk_…'"
+        ));
+        let (status, body) = http::form(self.address, "/oauth/token", &form)?;
+        ensure!(status == 200, "the token endpoint answers {status}: {body}");
+        let token: Value = serde_json::from_str(&body)?;
+        let token = token["access_token"].as_str().context("an answer without a token")?;
+        typed(&format!("curl {url}/v2/lm/deployments -H 'Authorization: Bearer eyJ…'"));
+        let (status, body) = http::get_as(self.address, "/v2/lm/deployments?status=RUNNING", token)?;
+        ensure!(status == 200, "AI Core's deployments answer {status}: {body}");
+        let running: Value = serde_json::from_str(&body)?;
+        let deployments = running["resources"].as_array().context("no list of deployments")?;
+        let orchestration = deployments.iter().find(|one| one["scenarioId"] == "orchestration");
+        let orchestration = orchestration.and_then(|one| one["id"].as_str()).context("no orchestration is running")?;
+        let completion = r#"{"config":{"modules":{"prompt_templating":{"prompt":{"template":[{"role":"user","content":"Hi {{?name}}"}]},
+            "model":{"name":"nano","params":{"max_tokens":16}}}}},"placeholder_values":{"name":"Muster"}}"#;
+        let path = format!("/v2/inference/deployments/{orchestration}/v2/completion");
+        typed(&format!("curl {url}{path} -H 'Authorization: Bearer eyJ…' -d '{{\"config\": …}}'"));
+        let (status, body) = http::post(self.address, &path, token, completion)?;
+        ensure!(status == 200, "orchestration answers {status}: {body}");
+        let done: Value = serde_json::from_str(&body)?;
+        ensure!(done["final_result"]["choices"].is_array(), "not an answer as SAP's clients read it: {body}");
+        show(&format!("{} deployments run; {} answered", deployments.len(), done["final_result"]["model"]));
+        fs::write(self.customer.join("aicore.json"), aicore_key(&url, key_id, key))?;
+        Ok(())
+    }
+
     fn verify(&self, tenant: &str) -> Result<()> {
-        chapter("6. The proof: receipts out of the site, then checked with no network, by a second program");
+        chapter("7. The proof: receipts out of the site, then checked with no network, by a second program");
         let receipts = self.customer.join("receipts");
         let jwks = self.customer.join("jwks.json");
         fs::write(&jwks, self.public("/.well-known/jwks.json")?)?;
@@ -222,6 +267,16 @@ impl Demo {
             "import OpenAI from \"openai\";\nconst client = new OpenAI({{ baseURL: \"{url}/v1\", apiKey: \"…\" }});\n\
              await client.chat.completions.create({{ model: \"nano\", messages: [{{ role: \"user\", content: \"Hallo\" }}] }});"
         ));
+        show(&bold("\nPerplexity's SDK (pip install perplexityai).  Mit dem SDK von Perplexity:"));
+        show(&format!(
+            "from perplexity import Perplexity\nclient = Perplexity(base_url=\"{url}\", api_key=\"…\")\n\
+             client.chat.completions.create(model=\"sonar\", messages=[{{\"role\": \"user\", \"content\": \"Hallo\"}}])"
+        ));
+        show(&bold("\nSAP's SDK (npm install @sap-ai-sdk/orchestration).  Mit dem SDK von SAP:"));
+        show(&format!("export AICORE_SERVICE_KEY=$(cat {})", short(&self.customer.join("aicore.json"))));
+        show(&format!(
+            "From a BTP cockpit: hoheit broker register NAME prints what `btp register services/broker --url {url}/osb …` takes"
+        ));
         show(&bold("\nThe operator"));
         show(&format!(
             "export HOHEIT_DATA={}\n{} status\nA real model: hoheit engine add http://127.0.0.1:8000 --model NAME --country DE --operator … --provider … --jurisdiction DE",
@@ -231,6 +286,14 @@ impl Demo {
         step(&format!("building took {} s", built.as_secs()));
         Ok(())
     }
+}
+
+/// A service key in the form that SAP's clients read from AICORE_SERVICE_KEY.
+fn aicore_key(url: &str, id: &str, secret: &str) -> String {
+    serde_json::json!({
+        "clientid": id, "clientsecret": secret, "url": url, "identityzone": "hoheit", "serviceurls": {"AI_API_URL": url},
+    })
+    .to_string()
 }
 
 fn binary(name: &str) -> PathBuf {

@@ -23,6 +23,22 @@ pub fn post(address: SocketAddr, path: &str, token: &str, json: &str) -> Result<
     exchange(address, &(head + json))
 }
 
+/// A form, as OAuth's token endpoint takes it.
+pub fn form(address: SocketAddr, path: &str, form: &str) -> Result<(u16, String)> {
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
+         content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n",
+        form.len()
+    );
+    exchange(address, &(head + form))
+}
+
+/// A GET under a bearer token.
+pub fn get_as(address: SocketAddr, path: &str, token: &str) -> Result<(u16, String)> {
+    let head = "connection: close\r\nauthorization: Bearer";
+    exchange(address, &format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n{head} {token}\r\n\r\n"))
+}
+
 fn exchange(address: SocketAddr, request: &str) -> Result<(u16, String)> {
     let mut socket = TcpStream::connect_timeout(&address, PATIENCE)?;
     socket.set_read_timeout(Some(PATIENCE))?;
