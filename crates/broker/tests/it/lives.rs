@@ -384,6 +384,19 @@ fn a_failed_change_says_that_the_instance_works() {
     assert_eq!(world.fetched().unwrap().body["plan_id"], Plan::InferenceShared.id());
 }
 
+/// A slip of the operator's finger, or an order that was deleted and ordered anew meanwhile.
+#[test]
+fn an_order_is_ended_by_its_own_id_only() {
+    let world = check(&[(DEDICATED, 202)]);
+    let (own, fresh) =
+        (world.held().unwrap().order().unwrap(), Fresh { project: ProjectId(9), operation: OperationId(9) });
+    for other in [OperationId(0), OperationId(own.0 + 1)] {
+        assert_eq!(fulfil(&world.instance, other, fresh, world.now()), None);
+        assert_eq!(refuse(&world.instance, other, "no", world.now()), None);
+    }
+    assert!(fulfil(&world.instance, own, fresh, world.now()).is_some());
+}
+
 #[test]
 fn what_ended_an_order_is_told_to_who_polls_it() {
     let world = check(&[(DEDICATED, 202)]);
