@@ -18,6 +18,7 @@ pub enum Action {
     /// Ask the BMC for everything, soon.
     ReadInventory,
     PowerOn,
+    /// No state asks for it so far: installing cycles power as part of [`Action::Provision`].
     PowerCycle,
     PowerOff,
     /// Bring firmware to the baseline: components that differ.

@@ -1,6 +1,6 @@
 //! `provisioned`: it proves itself. The suite of its spec runs under (entry, attempt); a result of another stay or
-//! attempt is none. It begins when its links are up; one that stays down holds it, as it would
-//! be drained for it in service. A suite that was cut off is begun again by itself, a test that failed is not: running a test until it
+//! attempt is none. It begins when its links are up; a link that stays down holds the machine, as it would drain
+//! one in service. A suite that was cut off is begun again by itself, a test that failed is not: running a test until it
 //! passes proves nothing. While it runs, an XID that we would act on fails it too.
 
 use super::{Next, Situation, check};

@@ -49,9 +49,9 @@ pub struct Site {
     /// From machines to switches, machine by machine.
     pub cables: Vec<Cable>,
     /// Between switches.
+    pub uplinks: Vec<Cable>,
     /// Robots, as `manufacturer/serial`, to where they may drive: beginnings of slots.
     pub robots: BTreeMap<String, Vec<String>>,
-    pub uplinks: Vec<Cable>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
