@@ -6,9 +6,10 @@
 //! - [`hands`]: what cannot be done in a transaction is wanted; [`bmcs`] does what is wanted of BMCs, the agents' desk tells
 //!   agents, [`robots`] tells robots.
 //!
-//! Activated by events ([`Bell`]) and by time. Two controllers are fenced by an epoch: who starts takes the next one, and
-//! what the older one writes from then on is refused, so it stops, and wants nothing any more; its executors ask the epoch before
-//! they send something that cannot be taken back.
+//! Activated by events ([`Bell`]) and by time. Two controllers are fenced by an epoch: who starts takes the next one. The older
+//! one looks at it at the beginning of each turn and stops, and wants nothing any more; should it be in the middle of a turn, its
+//! steps are refused, and its orders where the newer one was faster (each has a version). Its executors ask the epoch before they
+//! send something that cannot be taken back.
 //!
 //! If we crash here: before the transaction, the machines are due as they were; after it and before anything was done, the
 //! wants are in the machines' rows and the next start has them done. Everything done is idempotent under (machine, entry,

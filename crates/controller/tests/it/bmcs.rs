@@ -1,5 +1,5 @@
-//! The executor for BMCs over a real store and BMCs in memory: one that never answers delays no other, and another machine
-//! in a slot is noticed.
+//! The executor for BMCs over a real store and BMCs in memory: one that never answers delays no other, another machine in a
+//! slot is noticed, and what does harm when it is done twice is sent once.
 
 use crate::reconcile::{entry, spec};
 use crate::site::{START, Site};
