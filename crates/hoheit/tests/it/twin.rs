@@ -23,7 +23,7 @@ fn a_small_site_from_planned_to_capacity() {
     // Receive, scan, photograph; move, scan, lift, insert, torque, nine cables, photograph, power on: each is begun and ended,
     // and two confirm twice.
     assert_eq!(done["deeds"].as_u64().unwrap() - done["conflicts"].as_u64().unwrap(), 2 * (2 * (3 + 16) + 4), "{told}");
-    // Started again, it finds them as the site knows them: nobody has anything to do, and every agent is back.
+    // Started again, it finds them as the site knows them: nobody has anything to do.
     let again = serve(&[]);
     assert_eq!((&again["machines"], &again["done"]["orders"]), (&json!(2), &json!(0)), "{again}");
 }

@@ -16,7 +16,7 @@ const ANSWER_BYTES_MAX: usize = 32 << 20;
 /// Far longer than anything takes; a site that needs longer is not well.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 /// Rows of one page: the most that the control API gives.
-const PAGE: usize = 1_000;
+pub const PAGE: usize = 1_000;
 
 /// One site on this machine.
 pub struct Api {

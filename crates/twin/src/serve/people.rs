@@ -1,6 +1,7 @@
 //! People: each has a token and works an order until nothing is left in it for people; then the next. Where two must stand,
 //! another one comes by and confirms as well. What robots can do is left to them, if there are robots.
 
+use super::api::PAGE;
 use super::iron::Iron;
 use super::{ServeError, World};
 use http::{Method, StatusCode};
@@ -16,8 +17,6 @@ use tokio::sync::mpsc;
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// After a site that did not answer.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// As the control API gives tasks, page by page.
-const PAGE: usize = 1_000;
 
 /// One person.
 #[derive(Debug, Clone)]

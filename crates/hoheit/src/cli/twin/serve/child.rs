@@ -1,6 +1,6 @@
 //! The site that the twin starts for itself: `hoheit up` as a process of its own, so that what it costs can be told apart.
 //!
-//! It is ended with the twin. If the twin is killed, it goes on by itself and is ended by its process id, which is in its log.
+//! It is ended with the twin. If the twin is killed (SIGKILL), the site goes on by itself in its folder, and somebody ends it.
 
 use crate::cli::Failure;
 use std::fs::{self, File};
