@@ -57,8 +57,8 @@ impl Binding {
 }
 
 /// A time as the specification writes it.
-pub fn expires(at: UnixMillis) -> String {
-    // Civil date from days, after H. Hinnant's public-domain algorithm, as in `types::time`.
+fn expires(at: UnixMillis) -> String {
+    // `types::time` knows the month; its first day is found by going back to where the month changes, 30 steps at most.
     let month = at.month();
     let mut day = at.0.div_euclid(86_400_000);
     let start = |day: i64| UnixMillis(day * 86_400_000).month();
@@ -101,11 +101,7 @@ pub fn bind(
     match slot.at(now) {
         Slot::Held(held) if held.is_what(ask) => return Ok(Step::same(Answer::empty(200))),
         Slot::Held(_) => return Err(Refusal::conflict("a binding")),
-        Slot::Gone { .. } => {
-            return Err(Refusal::concurrent(
-                "This id was deleted less than ten minutes ago. Use a new id, or try again later.",
-            ));
-        }
+        Slot::Gone { .. } => return Err(Refusal::deleted_just_now()),
         Slot::Free => {}
     }
     let inherited = match (&ask.predecessor, predecessor.map(|slot| slot.at(now))) {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// The longest context: a few names and ids, and labels.
 const CONTEXT_BYTES_MAX: usize = 64 * 1_024;
 /// The longest name of a customer, in characters.
-const SUBACCOUNT_CHARS_MAX: usize = 128;
+pub(crate) const SUBACCOUNT_CHARS_MAX: usize = 128;
 
 /// What we need of a context.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -122,10 +122,6 @@ impl Instance {
 
 const ENDING: &str = "The instance is being deleted. Wait for the end of it.";
 
-fn deleted_just_now() -> Refusal {
-    Refusal::concurrent("This id was deleted less than ten minutes ago. Use a new id, or try again later.")
-}
-
 /// PUT.
 pub fn provision(
     slot: &Slot<Instance>,
@@ -134,7 +130,7 @@ pub fn provision(
     now: UnixMillis,
 ) -> Result<Step<Instance>, Refusal> {
     match slot.at(now) {
-        Slot::Gone { .. } => Err(deleted_just_now()),
+        Slot::Gone { .. } => Err(Refusal::deleted_just_now()),
         Slot::Held(held) => {
             let held = held.at(now);
             match &held.state {

@@ -22,8 +22,7 @@ mod slot;
 mod version;
 
 pub use ask::{Bind, Change, Named, Provision, Which};
-pub use binding::{BINDINGS_MAX, Binding, FreshBinding, bind, expires, fetch_binding, last_operation_binding, unbind};
-pub use canonical::{Form, canonical};
+pub use binding::{BINDINGS_MAX, Binding, FreshBinding, bind, fetch_binding, last_operation_binding, unbind};
 pub use catalog::{MAINTENANCE, POLLING_SECS_MAX, Plan, PlanError, SERVICE, catalog};
 pub use context::Context;
 pub use credentials::{Place, credentials};

@@ -1,6 +1,7 @@
 //! What can be said with an order: read strictly, described by JSON schemas in the catalog.
 //!
-//! The schemas and the reading are two texts of one rule; a test holds them together.
+//! The schemas and the reading are two texts of one rule; a test holds them together. What instances and bindings both have
+//! (a budget and two limits) is written out in each: serde refuses no unknown member of a type that flattens another.
 
 use crate::{Plan, Refusal};
 use serde::{Deserialize, Serialize};

@@ -55,6 +55,11 @@ impl Refusal {
         Self::new(409, format!("There is {what} of this id with other attributes. Use a new id."))
     }
 
+    /// On a tombstone nothing is made.
+    pub(crate) fn deleted_just_now() -> Self {
+        Self::concurrent("This id was deleted less than ten minutes ago. Use a new id, or try again later.")
+    }
+
     fn coded(error: &'static str, description: impl Into<String>) -> Self {
         Self { status: 422, error: Some(error), description: description.into() }
     }

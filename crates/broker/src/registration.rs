@@ -1,5 +1,6 @@
 //! A registration: what one platform may order, for whom, and how it proves itself. Made by the operator.
 
+use crate::context::SUBACCOUNT_CHARS_MAX;
 use crate::{Plan, Signing};
 use serde::{Deserialize, Serialize};
 use types::MicroEur;
@@ -55,7 +56,7 @@ impl Registration {
         }
         if let Some(own) = &self.subaccounts {
             let good = |text: &String| {
-                (1..=128).contains(&text.chars().count())
+                (1..=SUBACCOUNT_CHARS_MAX).contains(&text.chars().count())
                     && !text.chars().any(char::is_control)
                     && own.iter().filter(|other| *other == text).count() == 1
             };
