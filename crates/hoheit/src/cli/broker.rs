@@ -82,30 +82,11 @@ struct Register {
     /// The member of a context that names the customer: subaccount_id, organization_guid, or as the platform is configured.
     #[arg(long, value_name = "NAME")]
     tenant_key: Option<String>,
-    /// A plan that it may order; once for each, otherwise all.
-    #[arg(long, value_name = "PLAN", value_parser = ["inference-shared", "inference-dedicated", "grounded-answers"])]
-    plan: Vec<String>,
-    /// How many customers it may bring; otherwise 100.
-    #[arg(long, value_name = "N")]
-    tenants_max: Option<u32>,
-    /// How many instances it may have; otherwise 100.
-    #[arg(long, value_name = "N")]
-    instances_max: Option<u32>,
-    /// The monthly budget of each customer that it brings.
-    #[arg(long, value_name = "EUR")]
-    tenant_budget_eur: Option<MicroEur>,
     /// Whether contexts must be signed by the platform.
     #[arg(long, value_name = "off|required", value_parser = ["off", "required"])]
     signature: String,
-    /// A file with context_rsa_public_key of the platform's /v1/info, or PEM.
-    #[arg(long, value_name = "FILE")]
-    signature_key: Option<PathBuf>,
-    /// A file with context_successor_rsa_public_key.
-    #[arg(long, value_name = "FILE")]
-    successor_key: Option<PathBuf>,
-    /// The subject of its client certificate, instead of a password (`hoheit up --broker-certificate-header`).
-    #[arg(long, value_name = "SUBJECT")]
-    certificate_subject: Option<String>,
+    #[command(flatten)]
+    rules: Rules,
 }
 
 #[derive(Debug, Args)]
@@ -117,30 +98,52 @@ struct Update {
     /// It orders for whomever it names.
     #[arg(long)]
     any_subaccount: bool,
-    /// The plans that it may order from now on; once for each.
+    /// Whether contexts must be signed by the platform.
+    #[arg(long, value_name = "off|required", value_parser = ["off", "required"])]
+    signature: Option<String>,
+    #[command(flatten)]
+    rules: Rules,
+}
+
+/// What can be said when a platform is registered, and when that is changed.
+#[derive(Debug, Args)]
+struct Rules {
+    /// A plan that it may order; once for each. Never said, it is all of them.
     #[arg(long, value_name = "PLAN", value_parser = ["inference-shared", "inference-dedicated", "grounded-answers"])]
     plan: Vec<String>,
-    /// How many customers it may bring.
+    /// How many customers it may bring; never said, 100.
     #[arg(long, value_name = "N")]
     tenants_max: Option<u32>,
-    /// How many instances it may have.
+    /// How many instances it may have; never said, 100.
     #[arg(long, value_name = "N")]
     instances_max: Option<u32>,
     /// The monthly budget of each customer that it brings from now on.
     #[arg(long, value_name = "EUR")]
     tenant_budget_eur: Option<MicroEur>,
-    /// Whether contexts must be signed by the platform.
-    #[arg(long, value_name = "off|required", value_parser = ["off", "required"])]
-    signature: Option<String>,
-    /// A file with the platform's key.
+    /// A file with context_rsa_public_key of the platform's /v1/info, or PEM.
     #[arg(long, value_name = "FILE")]
     signature_key: Option<PathBuf>,
-    /// A file with the key that follows it.
+    /// A file with context_successor_rsa_public_key, the key that follows it.
     #[arg(long, value_name = "FILE")]
     successor_key: Option<PathBuf>,
-    /// The subject of its client certificate; its password ends.
+    /// The subject of its client certificate, instead of a password (`hoheit up --broker-certificate-header`).
     #[arg(long, value_name = "SUBJECT")]
     certificate_subject: Option<String>,
+}
+
+impl Rules {
+    /// As the control API names them.
+    fn members(self) -> Result<[(&'static str, Value); 7], Failure> {
+        Ok([
+            ("plans", list(self.plan)),
+            ("tenants_max", json!(self.tenants_max)),
+            ("instances_max", json!(self.instances_max)),
+            ("tenant_budget_micro_eur", json!(self.tenant_budget_eur)),
+            ("signature_key", json!(key(self.signature_key.as_deref())?)),
+            ("signature_successor_key", json!(key(self.successor_key.as_deref())?)),
+            ("certificate_subject", json!(self.certificate_subject)),
+        ])
+    }
 }
 
 const COLUMNS: &[Column] = &[
@@ -184,7 +187,7 @@ fn key(path: Option<&Path>) -> Result<Option<String>, Failure> {
 }
 
 /// Only what was said.
-fn said(members: [(&str, Value); 10]) -> Value {
+fn said(members: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
     Value::Object(
         members
             .into_iter()
@@ -228,38 +231,21 @@ impl Broker {
         };
         match self.command {
             BrokerCommand::Register(new) => {
-                let body = said([
+                let own = [
+                    ("name", json!(new.name)),
                     ("subaccounts", list(new.subaccount)),
                     ("tenant_key", json!(new.tenant_key)),
-                    ("plans", list(new.plan)),
-                    ("tenants_max", json!(new.tenants_max)),
-                    ("instances_max", json!(new.instances_max)),
-                    ("tenant_budget_micro_eur", json!(new.tenant_budget_eur)),
                     ("signature", json!(new.signature)),
-                    ("signature_key", json!(key(new.signature_key.as_deref())?)),
-                    ("signature_successor_key", json!(key(new.successor_key.as_deref())?)),
-                    ("certificate_subject", json!(new.certificate_subject)),
-                ]);
-                let mut body = body;
-                body["name"] = json!(new.name);
+                ];
+                let body = said(own.into_iter().chain(new.rules.members()?));
                 secret(as_json, &client.post("/api/v1/brokers", &body).await?)
             }
             BrokerCommand::List => {
                 show::list(as_json, &client.get("/api/v1/brokers").await?, COLUMNS, "No platforms are registered.")
             }
             BrokerCommand::Update(to) => {
-                let mut body = said([
-                    ("subaccounts", list(to.subaccount)),
-                    ("name", Value::Null),
-                    ("plans", list(to.plan)),
-                    ("tenants_max", json!(to.tenants_max)),
-                    ("instances_max", json!(to.instances_max)),
-                    ("tenant_budget_micro_eur", json!(to.tenant_budget_eur)),
-                    ("signature", json!(to.signature)),
-                    ("signature_key", json!(key(to.signature_key.as_deref())?)),
-                    ("signature_successor_key", json!(key(to.successor_key.as_deref())?)),
-                    ("certificate_subject", json!(to.certificate_subject)),
-                ]);
+                let own = [("subaccounts", list(to.subaccount)), ("signature", json!(to.signature))];
+                let mut body = said(own.into_iter().chain(to.rules.members()?));
                 if to.any_subaccount {
                     body["subaccounts"] = Value::Null;
                 }
