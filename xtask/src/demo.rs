@@ -185,7 +185,7 @@ impl Demo {
         ensure!(status == 200, "the token endpoint answers {status}: {body}");
         let token: Value = serde_json::from_str(&body)?;
         let token = token["access_token"].as_str().context("an answer without a token")?;
-        typed(&format!("curl {url}/v2/lm/deployments -H 'Authorization: Bearer eyJ…'"));
+        typed(&format!("curl '{url}/v2/lm/deployments?status=RUNNING' -H 'Authorization: Bearer eyJ…'"));
         let (status, body) = http::get_as(self.address, "/v2/lm/deployments?status=RUNNING", token)?;
         ensure!(status == 200, "AI Core's deployments answer {status}: {body}");
         let running: Value = serde_json::from_str(&body)?;
@@ -275,7 +275,7 @@ impl Demo {
         show(&bold("\nSAP's SDK (npm install @sap-ai-sdk/orchestration).  Mit dem SDK von SAP:"));
         show(&format!("export AICORE_SERVICE_KEY=$(cat {})", short(&self.customer.join("aicore.json"))));
         show(&format!(
-            "From a BTP cockpit: hoheit broker register NAME prints what `btp register services/broker --url {url}/osb …` takes"
+            "From a BTP cockpit: hoheit broker register NAME --subaccount ID --signature off prints what `btp register services/broker --url {url}/osb …` takes"
         ));
         show(&bold("\nThe operator"));
         show(&format!(

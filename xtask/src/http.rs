@@ -15,28 +15,23 @@ pub fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
 
 /// The same for JSON that is sent under a bearer token.
 pub fn post(address: SocketAddr, path: &str, token: &str, json: &str) -> Result<(u16, String)> {
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
-        json.len()
-    );
-    exchange(address, &(head + json))
+    send(address, path, &format!("authorization: Bearer {token}\r\ncontent-type: application/json"), json)
 }
 
 /// A form, as OAuth's token endpoint takes it.
 pub fn form(address: SocketAddr, path: &str, form: &str) -> Result<(u16, String)> {
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
-         content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n",
-        form.len()
-    );
-    exchange(address, &(head + form))
+    send(address, path, "content-type: application/x-www-form-urlencoded", form)
 }
 
 /// A GET under a bearer token.
 pub fn get_as(address: SocketAddr, path: &str, token: &str) -> Result<(u16, String)> {
-    let head = "connection: close\r\nauthorization: Bearer";
-    exchange(address, &format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n{head} {token}\r\n\r\n"))
+    let head = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
+    exchange(address, &format!("{head}authorization: Bearer {token}\r\n\r\n"))
+}
+
+fn send(address: SocketAddr, path: &str, headers: &str, body: &str) -> Result<(u16, String)> {
+    let head = format!("POST {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}\r\n");
+    exchange(address, &format!("{head}content-length: {}\r\n\r\n{body}", body.len()))
 }
 
 fn exchange(address: SocketAddr, request: &str) -> Result<(u16, String)> {

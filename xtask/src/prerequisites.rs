@@ -72,16 +72,16 @@ pub fn nextest() -> bool {
     installed.is_ok()
 }
 
-/// The SDKs that outside developers use, at the versions that `tests/sdk` pins, and what asks our API everything.
+/// The SDKs that outside developers use, at the versions that `tests/sdk` and `tests/aicore` pin, and what asks our API everything.
 pub fn sdks() -> Result<()> {
     let sdk = root::path().join("tests/sdk");
     debian(&[Needed::of("python3", "python3"), Needed::of("node", "nodejs"), Needed::of("npm", "npm")])?;
     let requirements = sdk.join("requirements.txt");
-    python("python", "venv", &requirements, "Python's OpenAI SDK")?;
+    python("python", "venv", &requirements, "Python's SDKs of OpenAI and Perplexity")?;
     python("openapi", "openapi", &root::path().join("tests/openapi/requirements.txt"), "schemathesis")?;
     python("sushy", "sushy", &root::path().join("tests/redfish/requirements.txt"), "sushy-tools")?;
     python("vda5050", "vda5050", &root::path().join("tests/vda5050/requirements.txt"), "Python's jsonschema")?;
-    node("node", &sdk, "npm's OpenAI SDK")?;
+    node("node", &sdk, "npm's SDKs of OpenAI and Perplexity")?;
     node("node-aicore", &root::path().join("tests/aicore"), "npm's SAP AI SDK")
 }
 

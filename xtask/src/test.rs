@@ -44,8 +44,8 @@ pub fn run(options: &Options) -> Result<()> {
         false => runner.args(["test", "--workspace", "--lib", "--bins", "--tests"]),
     };
     if linted && let Some(driver) = clippy_driver() {
-        // The lints run in the same compilation as the tests: a pass of `cargo clippy` would read every dependency once more,
-        // which is a fifth of the whole (cargo's own way to wrap the compiler for members of the workspace).
+        // The lints run in the same compilation as the tests: a pass of `cargo clippy` would check every dependency once more.
+        // This is cargo's own way to wrap the compiler for members of the workspace, and how `cargo clippy` itself does it.
         screen::step("building with clippy's driver: lints and tests in one pass");
         runner.env("RUSTC_WORKSPACE_WRAPPER", driver);
     }

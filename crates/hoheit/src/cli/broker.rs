@@ -28,7 +28,8 @@ enum BrokerCommand {
 Examples:
   hoheit broker register btp --subaccount 6a1d… --tenant-budget-eur 500.00 --signature required --signature-key info.key
   hoheit broker register cf --any-subaccount --tenant-key organization_guid --plan inference-shared --signature off
-  hoheit broker register btp --any-subaccount --signature off --certificate-subject CN=service-manager,O=SAP,C=DE")]
+  hoheit broker register btp --subaccount 6a1d… --signature required --signature-key info.key \\
+      --certificate-subject CN=service-manager,O=SAP,C=DE")]
     Register(Register),
     /// List platforms, without passwords.
     #[command(after_help = "Examples:\n  hoheit broker list")]

@@ -157,7 +157,7 @@ fn alias(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// http or https and a host; without a path, since clients of three kinds each add their own.
+/// http or https and a host, without a slash at the end; without a path, since clients of three kinds each add their own.
 fn public_url(text: &str) -> Result<String, String> {
     let url = text.trim_end_matches('/');
     let uri: http::Uri = url.parse().map_err(|_| "this is no URL".to_owned())?;
@@ -170,14 +170,14 @@ fn public_url(text: &str) -> Result<String, String> {
 }
 
 impl Options {
+    /// What of them the shells of the partners' dialects go by.
     pub fn settings(&self) -> partners::Settings {
         partners::Settings { aliases: self.aliases.clone(), embedding: self.embedding_model.clone() }
     }
 
-    /// Without a trailing slash.
+    /// Without a slash at the end.
     pub fn public_url(&self, listening: SocketAddr) -> String {
-        let asked = self.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned());
-        asked.unwrap_or_else(|| format!("http://{listening}"))
+        self.public_url.clone().unwrap_or_else(|| format!("http://{listening}"))
     }
 
     /// What routing weighs, with its defaults where nobody has a say.

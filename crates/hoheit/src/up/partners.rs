@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 use store::Store;
 use types::ProjectId;
 
-/// What access tokens of `/oauth/token` are keyed with, derived from the pepper: it is made for nothing else.
+/// What access tokens of `/oauth/token` are keyed with, derived from the pepper and used for nothing else.
 fn token_key(pepper: &[u8; 32]) -> [u8; 32] {
     derived(pepper, b"hoheit access tokens v1")
 }
