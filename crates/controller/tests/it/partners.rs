@@ -2,6 +2,7 @@
 
 use crate::site::{Site, offer, text};
 use serde_json::json;
+use types::{KeyId, ProjectId};
 
 async fn partner(site: &Site) -> (String, String) {
     let tenant = site.tenant("partner").await;
@@ -69,4 +70,29 @@ async fn nobody_takes_anothers_name_price_or_earnings() {
     site.ask(&stranger, "POST", &path, Some(offer())).await.expect(404);
     let seen = site.ask(&stranger, "GET", "/api/v1/partners", None).await.expect(200);
     assert_eq!(seen["data"], json!([]));
+}
+
+#[tokio::test]
+async fn what_it_earned_is_a_sum_over_all_customers_receipts_and_names_none() {
+    let site = Site::start().await;
+    let (tenant, token) = partner(&site).await;
+    for name in ["first", "second"] {
+        let customer = site.tenant(name).await;
+        site.served("Partner Inc.", &customer, 5).await;
+        site.served("p", &customer, 1_000).await;
+        // Served by nobody: a refusal.
+        site.receipt(&customer, &ProjectId(1).to_string(), &KeyId(1).to_string(), 0).await;
+    }
+    let report = async |query: &str| {
+        let path = format!("/api/v1/partners/{tenant}/report{query}");
+        site.ask(&token, "GET", &path, None).await.expect(200)
+    };
+    // Seven tenths of both together: of each alone they would be three and three.
+    let line = json!({ "model": "m", "requests": 2, "input_tokens": 2, "cached_tokens": 0, "output_tokens": 0,
+        "gross_micro_eur": 10, "share_micro_eur": 7 });
+    let expect = json!({ "provider": "Partner Inc.", "month": "2026-11", "share_permille": 700, "lines": [line],
+        "gross_micro_eur": 10, "share_micro_eur": 7 });
+    assert_eq!(report("").await, expect);
+    assert_eq!(report("?month=2026-11").await, expect);
+    assert_eq!(report("?month=2026-10").await["lines"], json!([]));
 }

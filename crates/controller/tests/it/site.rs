@@ -259,25 +259,55 @@ impl Site {
     /// Ships a receipt, as a gateway would.
     pub async fn receipt(&self, tenant: &str, project: &str, key: &str, cost: i64) -> ReceiptId {
         let seq = self.shipped.fetch_add(1, Ordering::Relaxed) + 1;
-        let row = self.shipped(tenant, project, key, cost, seq);
+        let row = self.shipped(tenant, project, key, cost, seq, None);
         self.store.ship(std::slice::from_ref(&row)).await.unwrap();
         row.id
+    }
+
+    /// Ships the receipt of a request that an endpoint of this provider served, as a gateway would.
+    pub async fn served(&self, provider: &str, tenant: &str, cost: i64) {
+        let by = types::receipt::ServedBy {
+            endpoint: EndpointId(1),
+            weights: None,
+            provider: provider.to_owned(),
+            jurisdiction: "US".parse().unwrap(),
+            operator: "o".to_owned(),
+            site: "s".to_owned(),
+            country: "DE".parse().unwrap(),
+            machine: EngineId(1).to_string(),
+            retention: Retention::None,
+            attestation: "none".to_owned(),
+        };
+        let (project, key) = (ProjectId(1).to_string(), KeyId(1).to_string());
+        let seq = self.shipped.fetch_add(1, Ordering::Relaxed) + 1;
+        let row = self.shipped(tenant, &project, &key, cost, seq, Some(Arc::new(by)));
+        self.store.ship(std::slice::from_ref(&row)).await.unwrap();
     }
 
     pub async fn receipts(&self, count: u64) {
         let first = self.shipped.fetch_add(count, Ordering::Relaxed) + 1;
         let (tenant, project, key) = (TenantId(1).to_string(), ProjectId(1).to_string(), KeyId(1).to_string());
-        let rows: Vec<_> = (first..first + count).map(|seq| self.shipped(&tenant, &project, &key, 1, seq)).collect();
+        let rows: Vec<_> =
+            (first..first + count).map(|seq| self.shipped(&tenant, &project, &key, 1, seq, None)).collect();
         self.store.ship(&rows).await.unwrap();
     }
 
-    fn shipped(&self, tenant: &str, project: &str, key: &str, cost: i64, seq: u64) -> ShippedReceipt {
+    fn shipped(
+        &self,
+        tenant: &str,
+        project: &str,
+        key: &str,
+        cost: i64,
+        seq: u64,
+        served_by: Option<Arc<types::receipt::ServedBy>>,
+    ) -> ShippedReceipt {
         let received_at = UnixMillis(START + seq as i64);
         let mut claims = claims(seq);
         claims.sub = tenant.parse().unwrap();
         claims.project = project.parse().unwrap();
         claims.key = key.parse().unwrap();
         claims.cost_micro_eur = MicroEur(cost);
+        claims.served_by = served_by;
         let kid = self.controller.parts().receipt_key.kid();
         let signing_input = ledger::receipt::signing_input(&kid, &claims).unwrap().0;
         ShippedReceipt {
