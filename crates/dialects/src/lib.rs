@@ -3,6 +3,8 @@
 //!
 //! Pure: bytes in, bytes out. The shells are in `partners`; rooms and rules in ADR 12.
 
+mod events;
 pub mod grounding;
 pub mod sap;
 pub mod sonar;
+mod time;

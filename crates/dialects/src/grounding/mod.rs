@@ -1,6 +1,6 @@
 //! Grounded answers: passages numbered for a prompt, citations checked in the answer.
 //!
-//! - [`prompt`]: a question and the passages that were found, as messages for a model that is to answer from them alone.
+//! - [`prompt`]: the passages that were found and a question, as rules and a task for a model that is to answer from them alone.
 //! - [`check`]: what the model wrote, sentence by sentence: a citation of a passage that it was not given is removed, a claim
 //!   without a citation is marked. Also over a stream.
 //! - [`citations`]: `[n]` in text that comes in pieces.
@@ -20,4 +20,4 @@ pub mod prompt;
 
 pub use check::{Checker, Findings, Marks};
 pub use language::Language;
-pub use prompt::{Grounding, Limits, Message};
+pub use prompt::{Grounding, Limits};

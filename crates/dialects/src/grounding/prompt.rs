@@ -9,7 +9,6 @@
 
 use super::check::{Checker, Marks};
 use super::language::Language;
-use serde::Serialize;
 use std::fmt::Write;
 use types::Passage;
 
@@ -24,13 +23,6 @@ pub struct Limits {
 
 /// A title is shown to the model to name its source by, not to be read at length.
 const TITLE_CHARS_MAX: usize = 120;
-
-/// A message in OpenAI's words.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Message {
-    pub role: &'static str,
-    pub content: String,
-}
 
 /// A question with the passages that its answer must rest on, in the order of their numbers.
 #[derive(Debug, Clone)]
@@ -84,11 +76,6 @@ impl Grounding {
         self.passages.iter().map(|passage| passage.hash.clone()).collect()
     }
 
-    /// The passages in their frames: for a template that has a place of its own for them.
-    pub fn framed(&self) -> &str {
-        &self.framed
-    }
-
     /// The rules, for a system message.
     pub fn rules(&self) -> String {
         let absent = self.language.absent();
@@ -125,11 +112,6 @@ impl Grounding {
             Language::English => "Question",
         };
         format!("{}\n{word}: {}", self.framed, unframed(&self.question))
-    }
-
-    /// The whole prompt of a question without a conversation before it.
-    pub fn prompt(&self) -> Vec<Message> {
-        vec![Message { role: "system", content: self.rules() }, Message { role: "user", content: self.task() }]
     }
 
     /// What checks the answer to this prompt.
@@ -236,13 +218,11 @@ mod tests {
     fn passages_are_numbered_and_the_question_stands_last() {
         let found = vec![passage("Handbuch", "30 Tage Urlaub."), passage("Tarif", "13 Gehälter.")];
         let grounding = Grounding::new("Wie viele Tage Urlaub gibt es?", found, WIDE);
-        let [system, user] = <[Message; 2]>::try_from(grounding.prompt()).unwrap();
-        assert_eq!((system.role, user.role), ("system", "user"));
-        assert!(system.content.contains(Language::German.absent()));
+        assert!(grounding.rules().contains(Language::German.absent()));
         let expect = "<passage number=\"1\" title=\"Handbuch\">\n30 Tage Urlaub.\n</passage>\n\
                       <passage number=\"2\" title=\"Tarif\">\n13 Gehälter.\n</passage>\n\
                       \nFrage: Wie viele Tage Urlaub gibt es?";
-        assert_eq!(user.content, expect);
+        assert_eq!(grounding.task(), expect);
         assert_eq!(grounding.hashes().len(), 2);
         let english = Grounding::new("How many days?", vec![passage("a", "b")], WIDE);
         assert!(english.rules().contains(Language::English.absent()) && english.task().contains("Question: How"));
@@ -300,7 +280,7 @@ mod tests {
             let task = grounding.task().to_lowercase();
             prop_assert_eq!(task.matches("<passage").count(), 2);
             prop_assert_eq!(task.matches("</passage").count(), 2);
-            prop_assert!(!grounding.framed().contains("[1]"));
+            prop_assert!(!grounding.framed.contains("[1]"));
         }
     }
 }

@@ -2,8 +2,9 @@
 //! orchestration may ask, and is callable from when it is made. The rules of what may be done to one are here; where they are
 //! kept is the shell's matter.
 
-use super::catalogue::{Executable, MODEL_VERSION, timestamp};
+use super::catalogue::{Executable, MODEL_VERSION};
 use super::read::{Object, Wrong};
+use crate::time::timestamp;
 use serde_json::{Value, json};
 use types::{ConfigurationId, DeploymentId, UnixMillis};
 
@@ -235,7 +236,7 @@ impl Deployment<'_> {
 }
 
 /// Where a deployment is called.
-pub fn url(api: &str, id: DeploymentId) -> String {
+fn url(api: &str, id: DeploymentId) -> String {
     format!("{}/v2/inference/deployments/{id}", api.trim_end_matches('/').trim_end_matches("/v2"))
 }
 

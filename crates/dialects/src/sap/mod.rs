@@ -23,19 +23,17 @@ mod template;
 #[cfg(test)]
 mod tests;
 
+pub use crate::time::timestamp;
 pub use answer::Answer;
 pub use attempt::{Attempt, Prepared};
-pub use catalogue::{
-    Executable, FOUNDATION_MODELS, MODEL_VERSION, Model, ORCHESTRATION, executables, list, meta, models, scenarios,
-    timestamp,
-};
+pub use catalogue::{Executable, FOUNDATION_MODELS, MODEL_VERSION, Model, executables, list, meta, models, scenarios};
 pub use chat::body_for;
 pub use deployments::{
     Configuration, Deployment, ModelFilter, Modification, NewConfiguration, Purpose, Target, configuration_json,
-    new_deployment, url,
+    new_deployment,
 };
 pub use embeddings::{Embeddings, EmbeddingsAnswer, PreparedEmbeddings};
 pub use error::{ApiError, Failure, Location};
 pub use grounding::{PASSAGES_MAX, Retrieval, united};
 pub use groups::{ResourceGroup, labels};
-pub use request::{CONFIGURATIONS_MAX, Completion};
+pub use request::Completion;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// Configurations that one request may name: each is an inference that may run. SAP states no limit; its samples have two.
-pub const CONFIGURATIONS_MAX: usize = 8;
+const CONFIGURATIONS_MAX: usize = 8;
 
 /// As SAP's: seconds for one inference, and how often it is tried again. One of SAP's clients says 600 at most, the other 1,200.
 pub(super) const TIMEOUT_SECONDS_MAX: u64 = 1_200;

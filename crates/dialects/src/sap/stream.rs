@@ -5,6 +5,7 @@
 
 use super::answer::{Answer, blocks, unmask_arguments, without_nulls};
 use super::read::{Object, Wrong};
+use crate::events::{data, write_event};
 use masking::{Masker, Unmasker};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -325,7 +326,7 @@ impl Answer {
         if !self.failures.is_empty() {
             event["intermediate_failures"] = self.failures.clone().into();
         }
-        write(&event, out);
+        write_event(&event, out);
     }
 
     fn event(&self, parts: Vec<Part>, usage: Option<Value>, out: &mut Vec<u8>) {
@@ -346,35 +347,6 @@ impl Answer {
         }
         let event =
             json!({"request_id": self.request_id, "intermediate_results": results, "final_result": with(clear)});
-        write(&event, out);
+        write_event(&event, out);
     }
-}
-
-fn write(event: &Value, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"data: ");
-    out.extend_from_slice(event.to_string().as_bytes());
-    out.extend_from_slice(b"\n\n");
-}
-
-/// The data of each event.
-fn data(events: &[u8]) -> Vec<String> {
-    let text = String::from_utf8_lossy(events);
-    let mut found = Vec::new();
-    let mut open: Option<String> = None;
-    for line in text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)) {
-        if line.is_empty() {
-            found.extend(open.take());
-        } else if let Some(value) = line.strip_prefix("data:") {
-            let value = value.strip_prefix(' ').unwrap_or(value);
-            match &mut open {
-                Some(data) => {
-                    data.push('\n');
-                    data.push_str(value);
-                }
-                None => open = Some(value.to_owned()),
-            }
-        }
-    }
-    found.extend(open);
-    found
 }

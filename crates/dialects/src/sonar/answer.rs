@@ -8,6 +8,7 @@
 //! answer cannot be read it leaves as it is: the gateway has judged it, and hiding it would hide the fault.
 
 use super::usage::{self, Searched};
+use crate::events::{data, write_event};
 use crate::grounding::{Checker, Findings, Language};
 use serde_json::{Value, json};
 use types::snapshot::Price;
@@ -153,7 +154,7 @@ impl Answer {
 
     /// In place of the closing event: an event `error` with OpenAI's envelope, and no `[DONE]`.
     pub fn broken(&self, code: Code, message: &str) -> Vec<u8> {
-        format!("event: error\ndata: {}\n\n", envelope(code, message, None)).into_bytes()
+        format!("event: error\ndata: {}\n\n", envelope(code, message)).into_bytes()
     }
 
     /// The answer where nothing was found, whole or as the events of a stream: no model was asked.
@@ -260,30 +261,8 @@ impl Answer {
 }
 
 /// `{"error":{…}}` as OpenAI's clients read it.
-pub fn envelope(code: Code, message: &str, param: Option<&str>) -> Value {
-    json!({"error": {"message": message, "type": code.openai_type(), "param": param, "code": code.as_str()}})
-}
-
-fn write_event(event: &Value, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"data: ");
-    out.extend_from_slice(event.to_string().as_bytes());
-    out.extend_from_slice(b"\n\n");
-}
-
-/// The data of each event; several lines of one are joined.
-fn data(events: &[u8]) -> Vec<String> {
-    let text = String::from_utf8_lossy(events).replace("\r\n", "\n");
-    let mut found = Vec::new();
-    let mut lines: Vec<&str> = Vec::new();
-    for line in text.split(['\n', '\r']).chain([""]) {
-        if let Some(value) = line.strip_prefix("data:") {
-            lines.push(value.strip_prefix(' ').unwrap_or(value));
-        } else if line.is_empty() && !lines.is_empty() {
-            found.push(lines.join("\n"));
-            lines.clear();
-        }
-    }
-    found
+fn envelope(code: Code, message: &str) -> Value {
+    json!({"error": {"message": message, "type": code.openai_type(), "param": null, "code": code.as_str()}})
 }
 
 #[cfg(test)]

@@ -70,12 +70,6 @@ impl Day {
     }
 }
 
-/// A time as `2026-11-27T10:00:00Z`.
-pub fn timestamp(time: UnixMillis) -> String {
-    let seconds = time.seconds().rem_euclid(86_400);
-    format!("{}T{:02}:{:02}:{:02}Z", Day::of(time), seconds / 3_600, seconds / 60 % 60, seconds % 60)
-}
-
 /// A host, and a path below it if one was named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Domain {
@@ -161,10 +155,6 @@ impl Filters {
         Ok(filters)
     }
 
-    pub fn is_empty(&self) -> bool {
-        *self == Filters::default()
-    }
-
     /// Hosts that alone may be found, for a search that can use them; empty is all.
     pub fn hosts(&self) -> Vec<String> {
         self.domains.iter().map(|domain| domain.host.clone()).collect()
@@ -192,6 +182,7 @@ impl Filters {
 mod tests {
     use super::*;
     use crate::sonar::tests::passage;
+    use crate::time::timestamp;
 
     /// Friday, 2026-11-27, 10:00.
     const NOW: UnixMillis = UnixMillis(1_795_773_600_000);

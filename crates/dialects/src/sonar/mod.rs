@@ -19,6 +19,7 @@ pub mod request;
 pub mod search;
 pub mod usage;
 
+pub use crate::time::timestamp;
 pub use answer::{Answer, Frame};
 pub use fields::Finding;
 pub use filters::Filters;

@@ -30,6 +30,6 @@ async fn find(client: &Client) -> Result<(Vec<String>, Vec<u8>), Refused> {
     }
     let found = search::merge(lists);
     let hashes = found.iter().take(search.results).map(|passage| passage.hash.clone()).collect();
-    let time = dialects::sonar::filters::timestamp(now);
+    let time = dialects::sonar::timestamp(now);
     Ok((hashes, search.answer(&client.id("srch_"), &found, Some(time))))
 }
