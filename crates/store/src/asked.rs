@@ -10,13 +10,18 @@ use crate::statements::statements;
 use crate::{Store, StoreError};
 use types::{AsyncId, ProjectId, UnixMillis};
 
+macro_rules! select {
+    () => {
+        "SELECT id, model, status, created_at, started_at, ended_at, expires_at, alive_until, request, error FROM asked "
+    };
+}
+
 statements! {
     OPEN = "SELECT COUNT(*) FROM asked WHERE project = $1 AND ended_at IS NULL AND alive_until > $2";
     INSERT = "INSERT INTO asked (id, project, model, status, created_at, expires_at, alive_until, name, request, answer)
               VALUES ($1, $2, $3, 'created', $4, $5, $6, $7, $8, $9)
               ON CONFLICT (project, name) DO NOTHING";
-    BY_NAME = "SELECT id, model, status, created_at, started_at, ended_at, expires_at, alive_until, request, error FROM asked
-               WHERE project = $1 AND name = $2";
+    BY_NAME = concat!(select!(), "WHERE project = $1 AND name = $2");
     FORGET_NAME = "DELETE FROM asked WHERE project = $1 AND name = $2 AND expires_at <= $3";
     BEGIN = "UPDATE asked SET status = 'running', started_at = $3, alive_until = $4
              WHERE project = $1 AND id = $2 AND status = 'created'";
@@ -24,11 +29,9 @@ statements! {
     END = "UPDATE asked SET status = $3, ended_at = $4, error = $5, answer = $6
            WHERE project = $1 AND id = $2 AND ended_at IS NULL";
     ABANDON = "UPDATE asked SET status = 'failed', ended_at = $1, error = $2 WHERE ended_at IS NULL AND alive_until <= $1";
-    ONE = "SELECT id, model, status, created_at, started_at, ended_at, expires_at, alive_until, request, error FROM asked
-           WHERE project = $1 AND id = $2 AND expires_at > $3";
+    ONE = concat!(select!(), "WHERE project = $1 AND id = $2 AND expires_at > $3");
     ANSWER = "SELECT answer FROM asked WHERE project = $1 AND id = $2 AND expires_at > $3 AND status = 'completed'";
-    LIST = "SELECT id, model, status, created_at, started_at, ended_at, expires_at, alive_until, request, error FROM asked
-            WHERE project = $1 AND id < $2 AND expires_at > $3 ORDER BY id DESC LIMIT $4";
+    LIST = concat!(select!(), "WHERE project = $1 AND id < $2 AND expires_at > $3 ORDER BY id DESC LIMIT $4");
     SWEEP = "DELETE FROM asked WHERE expires_at <= $1";
 }
 

@@ -1,6 +1,6 @@
 //! Configurations: an executable and its parameters, written once and never changed.
 
-use super::{Made, need_group};
+use super::Made;
 use crate::database::{Columns, values};
 use crate::statements::statements;
 use crate::{Store, StoreError};
@@ -50,11 +50,9 @@ impl Store {
         new: &AicoreConfiguration,
         max: u64,
     ) -> Result<Made, StoreError> {
-        let mut session = self.aicore_write(project).await?;
-        need_group(&mut session, project, group).await?;
-        if session.number(COUNT, values![project]).await? >= max {
+        let Some(mut session) = self.aicore_room((project, group), COUNT, max).await? else {
             return Ok(Made::AtLimit);
-        }
+        };
         let values = values![new.id, project, group, &new.name, &new.executable, &new.parameters, new.created_at];
         session.run(INSERT, values).await?;
         session.commit().await?;

@@ -1,8 +1,8 @@
 //! Deployments: configurations that are callable. What may be done to one in which state is checked where it is written, so that
 //! two who change it at once do not both succeed.
 
-use super::{Made, need_group};
-use crate::database::{Columns, values};
+use super::Made;
+use crate::database::{Columns, Session, values};
 use crate::statements::statements;
 use crate::{Store, StoreError};
 use types::{ConfigurationId, DeploymentId, ProjectId, UnixMillis};
@@ -68,11 +68,9 @@ impl Store {
         new: &AicoreDeployment,
         max: u64,
     ) -> Result<Made, StoreError> {
-        let mut session = self.aicore_write(project).await?;
-        need_group(&mut session, project, group).await?;
-        if session.number(COUNT, values![project]).await? >= max {
+        let Some(mut session) = self.aicore_room((project, group), COUNT, max).await? else {
             return Ok(Made::AtLimit);
-        }
+        };
         let values = values![
             new.id,
             project,
@@ -131,14 +129,7 @@ impl Store {
     ) -> Result<Allowed, StoreError> {
         let mut session = self.aicore_write(project).await?;
         let touched = session.run(CONFIGURE, values![project, group, id, configuration, now]).await?;
-        if touched == 0 {
-            return match session.rows(ONE, values![project, group, id]).await?.is_empty() {
-                true => Err(StoreError::NotFound { what: WHAT }),
-                false => Ok(Allowed::NotInThisState),
-            };
-        }
-        session.commit().await?;
-        Ok(Allowed::Yes)
+        allowed(session, touched, (project, group), id).await
     }
 
     /// Deletes a stopped deployment.
@@ -148,13 +139,24 @@ impl Store {
         id: DeploymentId,
     ) -> Result<Allowed, StoreError> {
         let mut session = self.aicore_write(project).await?;
-        if session.run(DELETE, values![project, group, id]).await? == 0 {
-            return match session.rows(ONE, values![project, group, id]).await?.is_empty() {
-                true => Err(StoreError::NotFound { what: WHAT }),
-                false => Ok(Allowed::NotInThisState),
-            };
-        }
+        let touched = session.run(DELETE, values![project, group, id]).await?;
+        allowed(session, touched, (project, group), id).await
+    }
+}
+
+/// The end of a change that only one state allows: a deployment that is there and was not touched is in another.
+async fn allowed(
+    mut session: Session,
+    touched: u64,
+    (project, group): (ProjectId, &str),
+    id: DeploymentId,
+) -> Result<Allowed, StoreError> {
+    if touched > 0 {
         session.commit().await?;
-        Ok(Allowed::Yes)
+        return Ok(Allowed::Yes);
+    }
+    match session.rows(ONE, values![project, group, id]).await?.is_empty() {
+        true => Err(StoreError::NotFound { what: WHAT }),
+        false => Ok(Allowed::NotInThisState),
     }
 }

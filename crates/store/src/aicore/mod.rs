@@ -39,6 +39,19 @@ impl Store {
             _ => Ok(session),
         }
     }
+
+    /// A transaction in which one more may be made in this group. None: the project has as many as `count` may find.
+    async fn aicore_room(
+        &self,
+        (project, group): (ProjectId, &str),
+        count: &'static str,
+        max: u64,
+    ) -> Result<Option<Session>, StoreError> {
+        let mut session = self.aicore_write(project).await?;
+        need_group(&mut session, project, group).await?;
+        let room = session.number(count, values![project]).await? < max;
+        Ok(room.then_some(session))
+    }
 }
 
 /// Within a write: whether there is such a group.
