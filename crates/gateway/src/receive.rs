@@ -13,8 +13,6 @@ use crate::refusal::Refusal;
 use crate::scope::RateView;
 use crate::settle::take_request;
 use crate::view::{KeyEntry, View};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
@@ -51,16 +49,6 @@ impl Principal {
 
     pub fn tenant(&self) -> TenantId {
         self.key.tenant
-    }
-
-    /// The project's class: the floor for each of its requests.
-    pub fn class(&self) -> DataClass {
-        self.key.project.class
-    }
-
-    /// A commitment to these bytes under the project's commitment key, as in receipts.
-    pub fn commit(&self, bytes: &[u8]) -> String {
-        URL_SAFE_NO_PAD.encode(aws_lc_rs::hmac::sign(&self.key.commitment_key, bytes))
     }
 }
 

@@ -174,7 +174,22 @@ async fn a_receipt_names_so_many_passages_and_not_more() {
 #[tokio::test]
 async fn models_are_those_that_the_key_may_ask() {
     let engine = ScriptedEngine::start(Behaviour::tokens(1)).await.unwrap();
-    let world = Setup::new().engine(&engine.url(), "DE").start().await;
+    let mut setup = Setup::new().engine(&engine.url(), "DE");
+    // Another that is served, and that a rule forbids.
+    let mut endpoint = setup.snapshot.endpoints[0].clone();
+    (endpoint.id, endpoint.model) = (types::EndpointId(71), "hidden".to_owned());
+    let mut replica = setup.snapshot.engines[0].clone();
+    (replica.id, replica.endpoint) = (types::EngineId(81), endpoint.id);
+    setup.snapshot.endpoints.push(endpoint);
+    setup.snapshot.engines.push(replica);
+    setup.snapshot.rules.push(types::snapshot::Rule {
+        id: types::RuleId(1),
+        tenant: None,
+        name: "hides".to_owned(),
+        text: "forbid (principal, action == Action::\"infer\", resource) when { resource.model == \"hidden\" };"
+            .to_owned(),
+    });
+    let world = setup.start().await;
     let inner = Inner::new(world.gateway.clone());
     let models = inner.models(&inner.principal(KEY).unwrap());
     assert_eq!(models.len(), 1);
