@@ -1,17 +1,17 @@
 //! Embeddings by way of the pipeline: each is admitted, metered and receipted like any other inference, on the key of the client
 //! for whom it is made.
 
-use crate::{Partners, settings};
+use crate::{Partners, envelope, settings};
 use bytes::Bytes;
 use gateway::inner::{Ask, Dialect, ModelShown};
 use gateway::{Operation, Principal};
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt as _;
-use knowledge::EmbedError;
+use knowledge::{BoxFuture, EmbedError, Found, Knowledge, KnowledgeError, Query};
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::{Mutex, PoisonError};
-use types::{Code, MicroEur, Usage};
+use types::{Code, MicroEur, ProjectId, Usage};
 
 /// Makes embeddings for one request.
 pub(crate) struct Embedder {
@@ -106,8 +106,22 @@ impl Embedder {
 
 /// The pipeline's own refusal, from its envelope.
 fn refused(body: &[u8]) -> EmbedError {
-    let said: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let text = |name: &str| said["error"][name].as_str().unwrap_or_default().to_owned();
-    let code = Code::ALL.iter().find(|code| code.as_str() == text("code")).copied().unwrap_or(Code::EngineFailed);
-    EmbedError { code, message: text("message") }
+    let (code, message) = envelope::said(body);
+    EmbedError { code: code.unwrap_or(Code::EngineFailed), message: message.unwrap_or_default() }
+}
+
+/// Passages for a query: by their words, and by their meaning where there is an embedder.
+pub(crate) async fn retrieve(
+    knowledge: &Knowledge,
+    project: ProjectId,
+    query: &Query,
+    embedder: Option<&Embedder>,
+) -> Result<Vec<Found>, KnowledgeError> {
+    match embedder {
+        None => knowledge.retrieve(project, query, None).await,
+        Some(embedder) => {
+            let embed = |texts| -> BoxFuture<'_, Result<Vec<Vec<f32>>, EmbedError>> { Box::pin(embedder.embed(texts)) };
+            knowledge.retrieve(project, query, Some(&embed)).await
+        }
+    }
 }

@@ -15,7 +15,7 @@ use store::StoreError;
 use types::Code;
 
 /// How long a body may take, as at the gateway.
-const BODY_TIME: Duration = Duration::from_secs(120);
+pub(crate) const BODY_TIME: Duration = Duration::from_secs(120);
 
 /// A request of a known principal whose body was not read yet.
 pub(crate) struct Asked {
@@ -71,6 +71,14 @@ pub(crate) fn typed(content_type: &'static str, body: impl Into<Body>) -> Respon
     *response.status_mut() = StatusCode::OK;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
+}
+
+/// Code and message of a refusal in the pipeline's envelope. No code: it is an engine's own.
+pub(crate) fn said(body: &[u8]) -> (Option<Code>, Option<String>) {
+    let envelope: Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |name: &str| envelope["error"][name].as_str().map(str::to_owned);
+    let code = text("code").and_then(|text| Code::ALL.iter().copied().find(|code| code.as_str() == text));
+    (code, text("message"))
 }
 
 /// What the store or the documents' room says, without what only the operator may see.

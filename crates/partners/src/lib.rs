@@ -31,6 +31,11 @@ const TEND_EVERY: Duration = Duration::from_secs(60);
 /// Fills a slice with random bytes.
 pub type Random = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
 
+/// Ids and digests, as they are written.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+}
+
 /// What the embedding program brings.
 pub struct Parts {
     pub inner: Inner,

@@ -90,7 +90,6 @@ pub(crate) async fn search(
 fn passage(number: u32, result: WebResult) -> Passage {
     let text: String = result.text.chars().take(TEXT_CHARS_MAX).collect();
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
-    let hex = digest.as_ref().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     Passage {
         collection: WEB,
         file: FileId(0),
@@ -102,6 +101,6 @@ fn passage(number: u32, result: WebResult) -> Passage {
         page: None,
         date: result.date,
         language: None,
-        hash: format!("sha256:{hex}"),
+        hash: format!("sha256:{}", crate::hex(digest.as_ref())),
     }
 }

@@ -6,6 +6,7 @@ use super::form;
 use super::refused::{Refused, Shape, json};
 use super::token;
 use crate::Partners;
+use crate::envelope::BODY_TIME;
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
@@ -14,7 +15,6 @@ use gateway::Principal;
 use http::HeaderMap;
 use serde_json::Value;
 use std::future::Future;
-use std::time::Duration;
 use store::DEFAULT_GROUP;
 use types::{Code, ProjectId};
 
@@ -23,9 +23,6 @@ const INFERENCE_BYTES_MAX: usize = 32 << 20;
 
 /// Bytes of any other: a configuration of some parameters with 5,000 characters each.
 const API_BYTES_MAX: usize = 256 << 10;
-
-/// How long a body may take. The gateway's own limit for one.
-const BODY_TIME: Duration = Duration::from_secs(120);
 
 pub(super) struct Call {
     pub partners: Partners,
@@ -65,7 +62,7 @@ fn request_id(partners: &Partners) -> String {
     (partners.parts().random)(&mut bytes);
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex = bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+    let hex = crate::hex(&bytes);
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 

@@ -57,7 +57,7 @@ pub(super) async fn one(call: Call) -> Answer {
 pub(super) async fn create(call: Call) -> Answer {
     let new = ResourceGroup::parse(&call.body).map_err(invalid)?;
     // Without an id the site finds one.
-    let random = || call.random::<8>().iter().fold("rg-".to_owned(), |id, byte| id + &format!("{byte:02x}"));
+    let random = || format!("rg-{}", crate::hex(&call.random::<8>()));
     let group =
         AicoreGroup { name: new.id.unwrap_or_else(random), labels: new.labels.to_string(), created_at: call.now() };
     match call.partners.parts().store.aicore_group_create(call.project(), &group, GROUPS_MAX).await? {

@@ -1,11 +1,11 @@
 //! A refusal on its way to a client of SAP's, in the shape of the path that was asked: the two are never mixed.
 
+use crate::envelope::said;
 use axum::body::Body;
 use axum::response::Response;
 use dialects::sap::{ApiError, Failure, Location};
 use gateway::{RECEIPT_HEADER, Refusal};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use serde_json::Value;
 use store::StoreError;
 use types::Code;
 
@@ -156,9 +156,7 @@ pub(super) struct Pipeline {
 
 impl Pipeline {
     pub fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Pipeline {
-        let envelope: Value = serde_json::from_slice(body).unwrap_or_default();
-        let text = |name: &str| envelope.pointer(&format!("/error/{name}")).and_then(Value::as_str);
-        let code = text("code").and_then(|text| Code::ALL.iter().copied().find(|code| code.as_str() == text));
+        let (code, message) = said(body);
         let seconds = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         let usual = match code {
             Some(Code::BudgetExhausted) => Some(RETRY_AFTER_BUDGET),
@@ -167,7 +165,7 @@ impl Pipeline {
         Pipeline {
             status: status.as_u16(),
             code,
-            message: text("message").unwrap_or("the request was refused").to_owned(),
+            message: message.unwrap_or_else(|| "the request was refused".to_owned()),
             retry_after: seconds.or(usual),
             receipt: headers.get(RECEIPT_HEADER).cloned(),
         }

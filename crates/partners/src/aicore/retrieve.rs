@@ -2,26 +2,22 @@
 //! the client's key, so it is admitted and receipted like any other.
 
 use super::call::Call;
-use crate::embedding::Embedder;
-use dialects::sap::{Failure, Location, Retrieval, united};
+use crate::embedding::{self, Embedder};
+use crate::envelope::of_knowledge;
+use dialects::sap::{Failure, Location, PASSAGES_MAX, Retrieval, united};
 use gateway::inner::Dialect;
-use knowledge::{BoxFuture, EmbedError, Filters, KnowledgeError, Mode, Query};
-use types::{Code, Passage};
+use knowledge::{Filters, KnowledgeError, Mode, Query};
+use types::Passage;
+
+// The words' limit is the receipt's: a passage in the prompt that no receipt names must not be.
+const _: () = assert!(PASSAGES_MAX as usize == gateway::inner::PASSAGES_MAX);
 
 /// Passages to choose from where each document gives its best one: as many as a question may ask for.
 const CANDIDATES: usize = 50;
 
 pub(super) async fn retrieve(call: &Call, retrievals: &[Retrieval]) -> Result<Vec<Passage>, Failure> {
     let embedder = Embedder::of(&call.partners, &call.principal, Dialect::Sap, &call.headers, &call.body);
-    let vectors = |texts: Vec<String>| -> BoxFuture<'_, Result<Vec<Vec<f32>>, EmbedError>> {
-        let embedder = embedder.as_ref();
-        Box::pin(async move {
-            match embedder {
-                Some(embedder) => embedder.embed(texts).await,
-                None => Ok(Vec::new()),
-            }
-        })
-    };
+    let knowledge = &call.partners.parts().knowledge;
     let mut all = Vec::with_capacity(retrievals.len());
     for retrieval in retrievals {
         let query = Query {
@@ -31,8 +27,7 @@ pub(super) async fn retrieve(call: &Call, retrievals: &[Retrieval]) -> Result<Ve
             mode: Mode::Hybrid,
             filters: Filters { metadata: retrieval.attributes.clone(), ..Filters::default() },
         };
-        let embed = embedder.is_some().then_some(&vectors as _);
-        let found = call.partners.parts().knowledge.retrieve(call.project(), &query, embed).await;
+        let found = embedding::retrieve(knowledge, call.project(), &query, embedder.as_ref()).await;
         let found = found.map_err(|error| failure(&error))?.into_iter().map(|found| found.passage);
         all.push(best(found.collect(), retrieval));
     }
@@ -53,10 +48,6 @@ fn best(found: Vec<Passage>, retrieval: &Retrieval) -> Vec<Passage> {
 }
 
 fn failure(error: &KnowledgeError) -> Failure {
-    let code = error.code();
-    if code == Code::Internal {
-        tracing::error!(error = error as &dyn std::error::Error, "documents of a project, for AI Core");
-        return Failure::new(500, Location::Grounding, "this site failed: try again later");
-    }
-    Failure::new(code.status(), Location::Grounding, error.to_string())
+    let refusal = of_knowledge(error);
+    Failure::new(refusal.status(), Location::Grounding, refusal.message)
 }

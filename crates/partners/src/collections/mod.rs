@@ -62,7 +62,7 @@ impl Call {
 }
 
 /// What is no id of a collection answers like one of somebody else's.
-fn collection_id(text: &str) -> Result<CollectionId, Refused> {
+pub(crate) fn collection_id(text: &str) -> Result<CollectionId, Refused> {
     text.parse().map_err(|_| Refused::not_found("this collection"))
 }
 

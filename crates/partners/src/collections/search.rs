@@ -2,12 +2,12 @@
 
 use super::{Call, collection_id, filters::filters};
 use crate::Partners;
-use crate::embedding::Embedder;
+use crate::embedding::{Embedder, retrieve};
 use crate::envelope::{Refused, json};
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use gateway::inner::Dialect;
-use knowledge::{BoxFuture, EmbedError, Mode, Query};
+use knowledge::{Mode, Query};
 use serde_json::{Value, json as object};
 
 const RESULTS_USUAL: u64 = 10;
@@ -37,13 +37,7 @@ pub(super) async fn search(
         call.fields.within("ranking_options")?.raw("score_threshold").and_then(Value::as_f64).unwrap_or(0.0);
     let (knowledge, project) = (&call.partners.parts().knowledge, call.principal.project());
     let embedder = Embedder::of(&call.partners, &call.principal, Dialect::OpenAi, &call.headers, &call.body);
-    let found = match &embedder {
-        None => knowledge.retrieve(project, &query, None).await?,
-        Some(embedder) => {
-            let embed = |texts| -> BoxFuture<'_, Result<Vec<Vec<f32>>, EmbedError>> { Box::pin(embedder.embed(texts)) };
-            knowledge.retrieve(project, &query, Some(&embed)).await?
-        }
-    };
+    let found = retrieve(knowledge, project, &query, embedder.as_ref()).await?;
     let mut data = Vec::with_capacity(found.len());
     for found in found.iter().filter(|found| f64::from(found.score) >= threshold) {
         let passage = &found.passage;

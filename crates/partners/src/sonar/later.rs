@@ -5,10 +5,10 @@
 //! open; what it cost until then is in the receipts that the crash left.
 
 use super::{Client, chat};
-use crate::envelope::{Asked, Refused, json, refused};
+use crate::envelope::{Asked, Refused, json};
 use crate::{Partners, page};
 use axum::extract::{Path, Request, State};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use dialects::sonar::{Later, Question, Status, later};
 use gateway::{RECEIPT_HEADER, Refusal};
 use http::StatusCode;
@@ -126,16 +126,13 @@ async fn answered(client: &Client, question: &Question) -> Result<Vec<u8>, Strin
     Ok(answer.to_string().into_bytes())
 }
 
-pub(super) async fn fetch(State(partners): State<Partners>, Path(id): Path<String>, request: Request) -> Response {
-    let asked = match Asked::by(&partners, request) {
-        Ok(asked) => asked,
-        Err(refusal) => return refused(&refusal),
-    };
-    let project = asked.principal.project();
-    match one(&partners, project, &id).await {
-        Ok(shown) => json(&shown),
-        Err(refused) => refused.into_response(),
-    }
+pub(super) async fn fetch(
+    State(partners): State<Partners>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, Refused> {
+    let asked = Asked::by(&partners, request)?;
+    Ok(json(&one(&partners, asked.principal.project(), &id).await?))
 }
 
 async fn one(partners: &Partners, project: ProjectId, id: &str) -> Result<Value, Refused> {
@@ -149,16 +146,10 @@ async fn one(partners: &Partners, project: ProjectId, id: &str) -> Result<Value,
     shown(partners, project, row).await
 }
 
-pub(super) async fn list(State(partners): State<Partners>, request: Request) -> Response {
+pub(super) async fn list(State(partners): State<Partners>, request: Request) -> Result<Response, Refused> {
     let query = page::asked(request.uri());
-    let asked = match Asked::by(&partners, request) {
-        Ok(asked) => asked,
-        Err(refusal) => return refused(&refusal),
-    };
-    match some(&partners, asked.principal.project(), &query).await {
-        Ok(shown) => json(&shown),
-        Err(refused) => refused.into_response(),
-    }
+    let asked = Asked::by(&partners, request)?;
+    Ok(json(&some(&partners, asked.principal.project(), &query).await?))
 }
 
 async fn some(partners: &Partners, project: ProjectId, query: &page::Asked) -> Result<Value, Refused> {

@@ -85,7 +85,7 @@ impl Client {
     fn id(&self, prefix: &str) -> String {
         let mut bytes = [0; 12];
         (self.partners.parts().random)(&mut bytes);
-        bytes.iter().fold(prefix.to_owned(), |id, byte| id + &format!("{byte:02x}"))
+        format!("{prefix}{}", crate::hex(&bytes))
     }
 
     fn step(&self, model: &str, passages: Vec<String>) -> Step {

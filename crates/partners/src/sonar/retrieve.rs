@@ -1,14 +1,15 @@
 //! From a query to passages: the project's documents first, and the web where the client, the operator and policy say so.
 
 use super::Client;
-use crate::embedding::Embedder;
+use crate::collections::collection_id;
+use crate::embedding::{self, Embedder};
 use crate::envelope::Refused;
 use crate::web;
 use dialects::sonar::Filters;
 use gateway::inner::Dialect;
-use knowledge::{BoxFuture, EmbedError, Mode, Query};
+use knowledge::{Mode, Query};
 use types::receipt::Egress;
-use types::{CollectionId, MicroEur, Passage};
+use types::{MicroEur, Passage};
 
 /// Passages asked of retrieval at once.
 const FOUND_MAX: usize = 50;
@@ -36,7 +37,7 @@ pub(super) async fn retrieve(client: &Client, wanted: Wanted<'_>) -> Result<Retr
     let (parts, principal) = (client.partners.parts(), &client.principal);
     let query = Query {
         text: wanted.query.to_owned(),
-        collections: collections(wanted.collections)?,
+        collections: wanted.collections.iter().map(|id| collection_id(id)).collect::<Result<_, _>>()?,
         // What only we filter (paths, hosts that are left out) is filtered from more.
         top: (wanted.top * 2).clamp(1, FOUND_MAX),
         mode: Mode::Hybrid,
@@ -51,13 +52,7 @@ pub(super) async fn retrieve(client: &Client, wanted: Wanted<'_>) -> Result<Retr
         },
     };
     let embedder = Embedder::of(&client.partners, principal, Dialect::Sonar, &client.headers, &client.body);
-    let found = match &embedder {
-        Some(embedder) => {
-            let embed = |texts| -> BoxFuture<'_, Result<Vec<Vec<f32>>, EmbedError>> { Box::pin(embedder.embed(texts)) };
-            parts.knowledge.retrieve(principal.project(), &query, Some(&embed)).await?
-        }
-        None => parts.knowledge.retrieve(principal.project(), &query, None).await?,
-    };
+    let found = embedding::retrieve(&parts.knowledge, principal.project(), &query, embedder.as_ref()).await?;
     let mut retrieved =
         Retrieved { cost: embedder.map_or(MicroEur::ZERO, |embedder| embedder.spent()), ..Retrieved::default() };
     retrieved.passages =
@@ -75,9 +70,4 @@ pub(super) async fn retrieve(client: &Client, wanted: Wanted<'_>) -> Result<Retr
         }
     }
     Ok(retrieved)
-}
-
-/// What is no id of a collection answers like one of somebody else's.
-fn collections(named: &[String]) -> Result<Vec<CollectionId>, Refused> {
-    named.iter().map(|id| id.parse().map_err(|_| Refused::not_found("this collection"))).collect()
 }

@@ -23,7 +23,6 @@ async fn saps_own_client_works_with_nothing_but_a_service_key() {
         model("breaks", Behaviour { end: End::DieAfter(2), ..Behaviour::tokens(9) }),
     ])
     .await;
-    world.document(PROJECT, "Alle haben 30 Tage Urlaub, also 30 Urlaubstage im Jahr.").await;
     let service_key = json!({
         "clientid": KEY, "clientsecret": key_text(KEY), "url": world.url, "identityzone": "test", "identityzoneid": "test",
         "appname": "test", "serviceurls": {"AI_API_URL": world.url},
