@@ -1,8 +1,8 @@
 //! What a shell does without an engine and is receipted all the same: it refuses by itself, it answers from nothing, or it lets a
 //! question leave the site.
 //!
-//! Why: a request of a known principal leaves one receipt, also where its dialect refuses it before the pipeline would; and what
-//! leaves the site is in a durable receipt before it leaves. Such a receipt has no endpoint and costs nothing.
+//! Why: what a shell refuses before the pipeline would can be receipted like any refusal (Sonar's shell does so, AI Core's does not
+//! yet); and what leaves the site is in a durable receipt before it leaves. Such a receipt has no endpoint and costs nothing.
 //!
 //! If we crash here: the receipt is durable or the step was not made. What came back of a search is then lost, and that it was made
 //! is not.
