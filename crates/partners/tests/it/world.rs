@@ -9,6 +9,7 @@ use knowledge::{Knowledge, ReaderProgram};
 use ledger::key::SigningKey;
 use partners::{Partners, Settings};
 use serde_json::{Value, json};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use store::tiles::TileFiles;
@@ -83,40 +84,8 @@ impl World {
         let store = Store::open(&format!("sqlite://{}", folder.path().join("db").display())).await.unwrap();
         let clock = Arc::new(SystemClock::start());
         let snapshot = snapshot(&engine.url(), &setup);
-        for (number, (tenant, project)) in snapshot.tenants.iter().zip(&snapshot.projects).enumerate() {
-            let entry = |n: u128| AuditEntry {
-                id: AuditId(number as u128 * 10 + n),
-                at: UnixMillis(1),
-                actor: "test".to_owned(),
-                action: "create".to_owned(),
-                object: "x".to_owned(),
-                tenant: None,
-                detail: "{}".to_owned(),
-            };
-            store.tenant_create(tenant, &entry(1)).await.unwrap();
-            store.project_create(project, &entry(2)).await.unwrap();
-        }
-        let snapshot_key = SigningKey::from_seed(&[5; 32]).unwrap();
-        let now = gateway::Clock::now(&*clock);
-        let issued = Issued { issued_at: now, expires_at: UnixMillis(now.0 + 3_600_000), snapshot };
-        let gateway = Gateway::open(gateway::Parts {
-            name: "test".to_owned(),
-            journal_dir: folder.path().join("journal"),
-            journal: journal::Options { segment_bytes: 1 << 20, low_water_bytes: 0, ..Default::default() },
-            store: Arc::new(store.clone()),
-            tiles: TileFiles::open(folder.path().join("log")).unwrap(),
-            receipt_key: Arc::new(SigningKey::from_seed(&[3; 32]).unwrap()),
-            pepper: PEPPER,
-            clock: clock.clone(),
-            limits: gateway::Limits::default(),
-            routing: gateway::RoutingOptions::default(),
-            snapshot: ledger::snapshot::sign(&issued, &snapshot_key),
-            snapshot_key: snapshot_key.public(),
-            snapshot_file: None,
-            sharing: gateway::Sharing::Whole,
-        })
-        .await
-        .unwrap();
+        put(&store, &snapshot).await;
+        let gateway = open(folder.path(), &store, clock, &snapshot).await;
         let shipper = tokio::spawn(gateway::ship(gateway.clone()));
         let ahead = Arc::new(AtomicI64::new(0));
         let partners = shells(&gateway, &store, &ahead, setup);
@@ -134,7 +103,7 @@ impl World {
     }
 
     pub async fn send(&self, of: u128, method: &str, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Reply {
-        let key = format!("Bearer hk_{}_{SECRET}", KeyId(20 + of).digits());
+        let key = format!("Bearer {}", key_text(KeyId(20 + of)));
         let mut request = Request::builder().method(method).uri(path).header("authorization", key);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -199,6 +168,83 @@ impl Drop for World {
     }
 }
 
+/// The tenants and projects, which rows of the shells refer to.
+pub async fn put(store: &Store, snapshot: &Snapshot) {
+    let entry = |number: u128| AuditEntry {
+        id: AuditId(number),
+        at: UnixMillis(1),
+        actor: "test".to_owned(),
+        action: "create".to_owned(),
+        object: "x".to_owned(),
+        tenant: None,
+        detail: "{}".to_owned(),
+    };
+    for (number, tenant) in (1..).zip(&snapshot.tenants) {
+        store.tenant_create(tenant, &entry(number)).await.unwrap();
+    }
+    for (number, project) in (101..).zip(&snapshot.projects) {
+        store.project_create(project, &entry(number)).await.unwrap();
+    }
+}
+
+/// A gateway with its journal and log in this folder.
+pub async fn open(folder: &Path, store: &Store, clock: Arc<dyn gateway::Clock>, snapshot: &Snapshot) -> Arc<Gateway> {
+    let signed = signed(snapshot, gateway::Clock::now(&*clock));
+    Gateway::open(gateway::Parts {
+        name: "test".to_owned(),
+        journal_dir: folder.join("journal"),
+        journal: journal::Options { segment_bytes: 1 << 20, low_water_bytes: 0, ..Default::default() },
+        store: Arc::new(store.clone()),
+        tiles: TileFiles::open(folder.join("log")).unwrap(),
+        receipt_key: Arc::new(SigningKey::from_seed(&[3; 32]).unwrap()),
+        pepper: PEPPER,
+        clock,
+        limits: gateway::Limits::default(),
+        routing: gateway::RoutingOptions::default(),
+        snapshot: signed,
+        snapshot_key: snapshot_key().public(),
+        snapshot_file: None,
+        sharing: gateway::Sharing::Whole,
+    })
+    .await
+    .unwrap()
+}
+
+fn snapshot_key() -> SigningKey {
+    SigningKey::from_seed(&[5; 32]).unwrap()
+}
+
+/// A snapshot as a controller issues it, for an hour.
+pub fn signed(snapshot: &Snapshot, now: UnixMillis) -> Vec<u8> {
+    let issued = Issued { issued_at: now, expires_at: UnixMillis(now.0 + 3_600_000), snapshot: snapshot.clone() };
+    ledger::snapshot::sign(&issued, &snapshot_key())
+}
+
+/// Collections whose child process takes everything for plain text, as the child says it. The real one is tried where the real
+/// program runs (`hoheit/tests/it`).
+pub fn documents(store: &Store, clock: knowledge::Now, random: knowledge::FillRandom) -> Knowledge {
+    let script =
+        r#"printf '{"document":{"kind":"text","title":null,"pages":[],"text":"%s"}}' "$(/usr/bin/env tr '\n\r' '  ')""#;
+    Knowledge::new(knowledge::Parts {
+        store: store.clone(),
+        kek: [9; 32],
+        clock,
+        random,
+        reader: ReaderProgram { path: "/bin/sh".into(), args: vec!["-c".to_owned(), script.to_owned()] },
+        limits: knowledge::Limits::default(),
+    })
+}
+
+pub fn key_text(key: KeyId) -> String {
+    format!("hk_{}_{SECRET}", key.digits())
+}
+
+/// What a snapshot knows of the secret that all keys have here.
+pub fn secret_hash() -> String {
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &PEPPER);
+    ledger::hash::hex(aws_lc_rs::hmac::sign(&key, SECRET.as_bytes()).as_ref())
+}
+
 fn shells(gateway: &Arc<Gateway>, store: &Store, ahead: &Arc<AtomicI64>, setup: Setup) -> Partners {
     let clock = Arc::new(SystemClock::start());
     let now = {
@@ -206,21 +252,11 @@ fn shells(gateway: &Arc<Gateway>, store: &Store, ahead: &Arc<AtomicI64>, setup: 
         move || UnixMillis(gateway::Clock::now(&*clock).0 + ahead.load(Ordering::Relaxed))
     };
     let random = move |bytes: &mut [u8]| gateway::Clock::random(&*clock, bytes);
-    let (now, random) = (Arc::new(now), Arc::new(random));
-    // Plain text as the child says it. The real child is tried where the real program runs (`hoheit/tests/it`).
-    let script =
-        r#"printf '{"document":{"kind":"text","title":null,"pages":[],"text":"%s"}}' "$(/usr/bin/env tr '\n\r' '  ')""#;
+    let (now, random): (knowledge::Now, knowledge::FillRandom) = (Arc::new(now), Arc::new(random));
     Partners::new(partners::Parts {
         inner: gateway::inner::Inner::new(gateway.clone()),
         store: store.clone(),
-        knowledge: Knowledge::new(knowledge::Parts {
-            store: store.clone(),
-            kek: [9; 32],
-            clock: now.clone(),
-            random: random.clone(),
-            reader: ReaderProgram { path: "/bin/sh".into(), args: vec!["-c".to_owned(), script.to_owned()] },
-            limits: knowledge::Limits::default(),
-        }),
+        knowledge: documents(store, now.clone(), random.clone()),
         settings: Settings {
             aliases: vec![("sonar".to_owned(), MODEL.to_owned())],
             embedding: setup.embedding.then(|| EMBEDDING.to_owned()),
@@ -257,10 +293,7 @@ fn snapshot(url: &str, setup: &Setup) -> Snapshot {
         id: KeyId(20 + n),
         project: ProjectId(10 + n),
         name: n.to_string(),
-        secret_hash: {
-            let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &PEPPER);
-            ledger::hash::hex(aws_lc_rs::hmac::sign(&key, SECRET.as_bytes()).as_ref())
-        },
+        secret_hash: secret_hash(),
         revoked: false,
         expires_at: None,
         budget: None,

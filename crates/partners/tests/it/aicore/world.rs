@@ -1,22 +1,18 @@
 //! One gateway with its engines, two tenants, and the partners' shells on a socket of loopback.
 
+pub use crate::world::key_text;
+use crate::world::{documents, open, put, secret_hash, signed};
 use gateway::inner::Inner;
-use gateway::{Clock, Gateway, Parts, RoutingOptions, SystemClock};
-use knowledge::{Attributes, Knowledge, NewCollection, NewFile, ReaderProgram};
-use ledger::key::SigningKey;
+use gateway::{Clock, Gateway, SystemClock};
+use knowledge::{Attributes, Knowledge, NewCollection, NewFile};
 use partners::Partners;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use store::Store;
-use store::tiles::TileFiles;
 use twin::engine::{Behaviour, Script, ScriptedEngine};
-use types::audit::AuditEntry;
 use types::receipt::ReceiptClaims;
 use types::snapshot::*;
 use types::*;
-
-const PEPPER: [u8; 32] = [7; 32];
-const SECRET: &str = "abcdefghjkmnpqrstvwxyz0123456789abcdefghjkmnpqrstvwx";
 
 /// Ids that look as if they had been made in 2026.
 const fn id(number: u128) -> u128 {
@@ -97,41 +93,13 @@ impl World {
         let store = Store::open(&format!("sqlite://{}", folder.path().join("db").display())).await.unwrap();
         put(&store, &snapshot).await;
         let clock = Arc::new(HandClock { clock: SystemClock::start(), ahead: AtomicI64::new(0) });
-        let journal_dir = folder.path().join("journal");
-        std::fs::create_dir_all(&journal_dir).unwrap();
-        let gateway = Gateway::open(Parts {
-            name: "test".to_owned(),
-            journal_dir,
-            journal: journal::Options { segment_bytes: 1 << 20, low_water_bytes: 0, ..Default::default() },
-            store: Arc::new(store.clone()),
-            tiles: TileFiles::open(folder.path().join("log")).unwrap(),
-            receipt_key: Arc::new(SigningKey::from_seed(&[3; 32]).unwrap()),
-            pepper: PEPPER,
-            clock: clock.clone(),
-            limits: gateway::Limits::default(),
-            routing: RoutingOptions::default(),
-            snapshot: signed(&snapshot, clock.now()),
-            snapshot_key: snapshot_key().public(),
-            snapshot_file: None,
-            sharing: gateway::Sharing::Whole,
-        })
-        .await
-        .unwrap();
+        let gateway = open(folder.path(), &store, clock.clone(), &snapshot).await;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (now, random) = (clock.clone(), clock.clone());
         let now: knowledge::Now = Arc::new(move || now.now());
         let random: knowledge::FillRandom = Arc::new(move |bytes| random.random(bytes));
-        // Plain text as the child says it; the real child is knowledge's own tests' matter.
-        let script = r#"printf '{"document":{"kind":"text","title":null,"pages":[],"text":"%s"}}' "$(/usr/bin/env tr '\n\r' '  ')""#;
-        let knowledge = Knowledge::new(knowledge::Parts {
-            store: store.clone(),
-            kek: [9; 32],
-            clock: now.clone(),
-            random: random.clone(),
-            reader: ReaderProgram { path: "/bin/sh".into(), args: vec!["-c".to_owned(), script.to_owned()] },
-            limits: knowledge::Limits::default(),
-        });
+        let knowledge = documents(&store, now.clone(), random.clone());
         let partners = Partners::new(partners::Parts {
             inner: Inner::new(gateway.clone()),
             store: store.clone(),
@@ -199,24 +167,7 @@ impl Drop for World {
     }
 }
 
-pub fn key_text(key: KeyId) -> String {
-    format!("hk_{}_{SECRET}", key.digits())
-}
-
-fn snapshot_key() -> SigningKey {
-    SigningKey::from_seed(&[5; 32]).unwrap()
-}
-
-fn signed(snapshot: &Snapshot, now: UnixMillis) -> Vec<u8> {
-    let issued = Issued { issued_at: now, expires_at: UnixMillis(now.0 + 3_600_000), snapshot: snapshot.clone() };
-    ledger::snapshot::sign(&issued, &snapshot_key())
-}
-
 fn site() -> Snapshot {
-    let hash = {
-        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &PEPPER);
-        ledger::hash::hex(aws_lc_rs::hmac::sign(&key, SECRET.as_bytes()).as_ref())
-    };
     let tenant = |id: u128| Tenant { id: TenantId(id), name: format!("tenant {id}"), budget: None };
     let project = |id, tenant: u128| Project {
         id,
@@ -232,7 +183,7 @@ fn site() -> Snapshot {
         id,
         project,
         name: "k".to_owned(),
-        secret_hash: hash.clone(),
+        secret_hash: secret_hash(),
         revoked: false,
         expires_at: None,
         budget: None,
@@ -287,23 +238,4 @@ fn add(snapshot: &mut Snapshot, model: &str, url: &str) {
         cordoned: false,
         slots: SLOTS_USUAL,
     });
-}
-
-/// The projects, which rows of the shells refer to.
-async fn put(store: &Store, snapshot: &Snapshot) {
-    let entry = |number: u128| AuditEntry {
-        id: AuditId(number),
-        at: UnixMillis(0),
-        actor: "test".to_owned(),
-        action: "test".to_owned(),
-        object: "test".to_owned(),
-        tenant: None,
-        detail: "{}".to_owned(),
-    };
-    for (number, tenant) in (1..).zip(&snapshot.tenants) {
-        store.tenant_create(tenant, &entry(number)).await.unwrap();
-    }
-    for (number, project) in (101..).zip(&snapshot.projects) {
-        store.project_create(project, &entry(number)).await.unwrap();
-    }
 }
