@@ -181,6 +181,14 @@ fn requests() -> impl Strategy<Value = ReceiptClaims> {
                 opening: Hash(bytes).b64url(),
                 answer_commitment: answered.then(|| Hash(bytes).b64url()),
                 request_commitment: if answered { Hash(bytes).b64url() } else { String::new() },
+                passages: (0..outcome).map(|n| format!("sha256:{n:064x}")).collect(),
+                egress: answered.then(|| {
+                    std::sync::Arc::new(types::receipt::Egress {
+                        provider: "suche \"im Web\"".to_owned(),
+                        jurisdiction: "FR".parse().unwrap(),
+                        query_commitment: Hash(bytes).b64url(),
+                    })
+                }),
                 ..claims()
             }
         },
