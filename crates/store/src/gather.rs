@@ -180,6 +180,9 @@ mod tests {
 
     const PUT: &str = "UPDATE counters SET value = value + 1 WHERE name = 'incidents'";
     const READ: &str = "SELECT value FROM counters WHERE name = 'incidents'";
+    /// What is refused by the commit and not before it: a reference to a project that is not there.
+    const LATE: &str = "PRAGMA defer_foreign_keys = ON";
+    const DANGLING: &str = "INSERT INTO knowledge_keys (project, wrapped, made_at) VALUES ('nobody', x'00', 0)";
     /// The name is there already.
     const DOUBLED: &str = "INSERT INTO counters (name, value) VALUES ('incidents', 0)";
 
@@ -261,6 +264,27 @@ mod tests {
     #[tokio::test]
     async fn a_commit_that_fails_is_told_to_all() {
         let (_dir, store) = store().await;
+        let writer = store.database.write().await.unwrap();
+        let dangling = store.gathered::<u64, _>(|session| {
+            Box::pin(async move {
+                session.run(LATE, values![]).await?;
+                session.run(DANGLING, values![]).await
+            })
+        });
+        let both_wait = async {
+            while store.gathering.waiting().jobs.len() < 2 {
+                tokio::task::yield_now().await;
+            }
+            drop(writer);
+        };
+        let (one, other, ()) = tokio::join!(dangling, write(&store, false), both_wait);
+        assert!(
+            matches!((&one, &other), (Err(StoreError::Refused(_)), Err(StoreError::Refused(_)))),
+            "{one:?} {other:?}"
+        );
+        assert_eq!(count(&store).await, 0, "nothing of the batch is there");
+        write(&store, false).await.unwrap();
+        // That there is no writer any more is told to all, too.
         store.close().await;
         let (one, other) = tokio::join!(write(&store, false), write(&store, false));
         assert!(

@@ -83,7 +83,11 @@ pub async fn a_newer_schema_is_refused(bed: &Bed) {
     )
     .await;
     let error = refusal(bed).await;
-    assert!(matches!(error, StoreError::NewerSchema { found: 9000, known: 7.. }), "{error:?}");
+    let ours = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap().count();
+    assert!(
+        matches!(error, StoreError::NewerSchema { found: 9000, known } if usize::try_from(known) == Ok(ours)),
+        "{error:?}"
+    );
     assert!(error.to_string().contains("was written by a newer version"), "{error}");
 }
 
