@@ -2,9 +2,9 @@
 //! associated data, so that no sealed text can be laid into another row or another project. The data key lies in the database,
 //! wrapped by a key that is derived from the site's secret (HKDF-SHA256), which is not in the database.
 //!
-//! Destroying a data key destroys the content wherever copies of the rows are, if the copies are newer than the key's wrapping or
-//! are without the site's secret: a backup that holds both the wrapped key and the site's secret still opens. No key is kept in
-//! memory between calls, so a destroyed one is gone in every process at once.
+//! Destroying a data key destroys the content wherever copies of the rows are, but for a copy that holds the wrapped key: a backup
+//! of the database still opens for whoever has the site's secret. No key is kept in memory between calls, so a destroyed one is
+//! gone in every process at once.
 //!
 //! If we crash while a key is made: either it is stored or the next call makes another; nothing was sealed with it before.
 

@@ -119,7 +119,7 @@ pub(crate) fn find(text: &Text, wanted: &dyn Fn(Kind) -> bool, known: &mut Known
     }
     // A telephone number within an IBAN is none, whether the IBAN is to be masked or not.
     found.retain(|it| !it.kind.weak() || !overlaps(&strong, it));
-    found.extend(strong.into_iter().filter(|it| it.kind.strong() || it.kind.weak()));
+    found.extend(strong);
     found.retain(|it| wanted(it.kind));
     found
 }
@@ -133,7 +133,6 @@ fn overlaps(sorted: &[Found], it: &Found) -> bool {
 /// Groups of digits that stand together: blanks, hyphens, strokes or points between them, one each.
 #[derive(Debug)]
 pub(crate) struct Run {
-    /// End of each group in the source, its length, and what parts it from the next.
     pub(crate) groups: Vec<Group>,
     pub(crate) digits: String,
 }

@@ -159,7 +159,7 @@ impl<'a> Text<'a> {
         self.token(index).is_some_and(|token| token.kind == Kind::Mark(mark))
     }
 
-    /// A word with a capital, not beginning a line of its own.
+    /// A word that begins with a capital.
     pub(crate) fn capital(&self, index: usize) -> bool {
         self.token(index).is_some_and(|token| token.kind == Kind::Word && token.case != Case::Lower)
     }

@@ -151,9 +151,8 @@ async fn bad_files_are_told_what_to_do() {
 
 #[tokio::test]
 async fn a_document_has_so_much_text_and_no_more() {
-    let limits = Limits { text_bytes_max: Limits::default().text_bytes_max, ..Limits::default() };
-    let most = limits.text_bytes_max;
-    let reads = Reads::with(limits, crate::bed::reader()).await;
+    let most = Limits::default().text_bytes_max;
+    let reads = Reads::new().await;
     assert_eq!(reads.finding("long.txt", &b"a ".repeat(most / 2 + 1)).await, "too_much_text");
 }
 

@@ -16,7 +16,7 @@ fn steps(unit: &str, bytes: usize, rules: Vec<Rule>) -> u64 {
 }
 
 #[test]
-fn hostile_texts_of_a_megabyte() {
+fn work_grows_with_a_hostile_text_and_not_with_its_square() {
     let units = [
         "a",
         "1",

@@ -121,8 +121,8 @@ impl Store {
         rows.iter().map(|row| attachment(row.columns())).collect()
     }
 
-    /// All passages of a file, how many bytes of text they are, what is known of it now, and that it is read: one transaction. False: it was detached meanwhile, or somebody else has
-    /// read it; then nothing is stored.
+    /// All passages of a file, how many bytes of text they are, what is known of it now, and that it is read: one transaction.
+    /// False: it was detached meanwhile, or somebody else has read it; then nothing is stored.
     pub async fn knowledge_complete(
         &self,
         project: ProjectId,
