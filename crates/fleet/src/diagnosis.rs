@@ -244,21 +244,45 @@ pub(crate) fn actions(machine: &Machine) -> Vec<Action> {
     .collect()
 }
 
-/// How the machine is, from everything that is known.
-pub(crate) fn health(machine: &Machine, spec: &Spec, observed: &Observed, rules: &Rules, now: UnixMillis) -> Health {
+/// What is wrong with the machine now, worst first: what a person reads under its health.
+pub fn symptoms(machine: &Machine, spec: &Spec, observed: &Observed, rules: &Rules, now: UnixMillis) -> Vec<Symptom> {
+    let mut symptoms = concerning(machine, spec, observed, rules, now);
+    symptoms.extend(machine.measures.iter().filter(|it| it.open).map(|it| {
+        measured(it, now).unwrap_or_else(|| {
+            let text = format!("{} on {}: {} is asked for", it.cause, it.about, it.action);
+            Symptom { severity: Severity::Watch, finding: Finding::new(&it.cause, &it.about, text, it.at) }
+        })
+    }));
+    symptoms.sort_by_key(|it| std::cmp::Reverse(it.severity));
+    symptoms
+}
+
+/// What stands, as far as it concerns a machine in its state.
+fn concerning(machine: &Machine, spec: &Spec, observed: &Observed, rules: &Rules, now: UnixMillis) -> Vec<Symptom> {
     match machine.lifecycle {
         // Nothing is known of it yet, or nothing matters any more.
-        Lifecycle::Planned | Lifecycle::Received | Lifecycle::Installed | Lifecycle::Retired => Health::Healthy,
-        Lifecycle::Drain | Lifecycle::Repair if machine.repair.is_some() => Health::Faulted,
+        Lifecycle::Planned | Lifecycle::Received | Lifecycle::Installed | Lifecycle::Retired => Vec::new(),
         // Switched off, by a person's wish.
-        Lifecycle::Repair => Health::Healthy,
+        Lifecycle::Repair if machine.repair.is_none() => Vec::new(),
         _ => {
             let mut symptoms = standing(spec, observed, rules, now);
             // Until its agent is there, nobody is silent.
             symptoms.retain(|it| machine.lifecycle != Lifecycle::Powered || !it.finding.code.ends_with("_silent"));
+            symptoms
+        }
+    }
+}
+
+/// How the machine is, from everything that is known.
+pub(crate) fn health(machine: &Machine, spec: &Spec, observed: &Observed, rules: &Rules, now: UnixMillis) -> Health {
+    match machine.lifecycle {
+        Lifecycle::Planned | Lifecycle::Received | Lifecycle::Installed | Lifecycle::Retired => Health::Healthy,
+        Lifecycle::Drain | Lifecycle::Repair if machine.repair.is_some() => Health::Faulted,
+        Lifecycle::Repair => Health::Healthy,
+        _ => {
             let closed = machine.hold.is_some() && machine.lifecycle == Lifecycle::Accepted;
             let waits = machine.repair.as_ref().is_some_and(|repair| repair.code != LINK_DOWN);
-            let worst = symptoms.iter().map(|it| it.severity).max();
+            let worst = concerning(machine, spec, observed, rules, now).iter().map(|it| it.severity).max();
             if closed || waits || worst >= Some(Severity::Drain) {
                 Health::Faulted
             } else if worst.is_some() || machine.measures.iter().any(|it| it.open) {

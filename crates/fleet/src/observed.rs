@@ -74,6 +74,16 @@ pub struct Inventory {
     pub complaints: Vec<String>,
 }
 
+impl Inventory {
+    /// How many parts of a kind there are. The chassis is no part of itself: it is there if it has a serial number.
+    pub fn count(&self, kind: &str) -> usize {
+        match kind {
+            "chassis" => usize::from(!self.serial.is_empty()),
+            _ => self.parts.values().filter(|part| part.kind == kind).count(),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Power {

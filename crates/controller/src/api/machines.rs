@@ -6,7 +6,7 @@ use crate::input::{self, Body, Id, Query};
 use crate::{Controller, Problem};
 use axum::Json;
 use axum::extract::State;
-use fleet::lifecycle;
+use fleet::lifecycle::{self, Rules};
 use fleet::machine::{Lifecycle, Machine, Spec};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -75,6 +75,8 @@ pub struct MachineWhole {
     /// What was seen.
     #[schema(value_type = Object)]
     pub observed: fleet::observed::Observed,
+    /// What is wrong with it now, worst first; nothing if it is healthy.
+    pub symptoms: Vec<SymptomBody>,
     /// What it waits for, in words: what happens next.
     pub next: Vec<String>,
     /// Its orders, newest last.
@@ -82,6 +84,24 @@ pub struct MachineWhole {
     pub orders: Vec<fleet::order::Order>,
     pub certificates: Vec<CertificateBody>,
     pub events: Vec<EventBody>,
+}
+
+/// Something that is wrong with a machine.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Symptom)]
+pub struct SymptomBody {
+    /// `part_missing`, `agent_silent`, `xid_79` …
+    pub code: String,
+    /// The part or failure domain; empty for the machine as a whole.
+    pub about: String,
+    pub text: String,
+}
+
+impl From<fleet::diagnosis::Symptom> for SymptomBody {
+    fn from(symptom: fleet::diagnosis::Symptom) -> Self {
+        let fleet::machine::Finding { code, about, text, .. } = symptom.finding;
+        Self { code, about, text }
+    }
 }
 
 /// Something that happened.
@@ -179,8 +199,11 @@ pub async fn get(
     let observed = store.observed(id).await?;
     let orders: Vec<_> = store.orders_of(id).await?.into_iter().map(|row| row.order).collect();
     let events = store.fleet_events_last(Some(id), EVENTS_SHOWN).await?;
+    let rules = Rules::default();
+    let symptoms = fleet::diagnosis::symptoms(&row.machine, &row.spec, &observed, &rules, controller.now());
     Ok(Json(MachineWhole {
         machine: MachineBody::from(&row),
+        symptoms: symptoms.into_iter().map(SymptomBody::from).collect(),
         next: next(&row, &orders),
         certificates: certificates(&controller, &row).await?,
         spec: row.spec,

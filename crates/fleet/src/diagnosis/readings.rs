@@ -135,7 +135,7 @@ fn parts(found: &mut Found, spec: &Spec, bmc: &BmcSeen) {
         found.add(severity, "part_faulty", name, format!("{name}: its BMC calls it critical"));
     }
     for (kind, wanted) in &spec.parts {
-        let there = inventory.parts.values().filter(|part| part.kind == *kind).count();
+        let there = inventory.count(kind);
         if there < *wanted as usize {
             found.add(Severity::Watch, "part_missing", kind, format!("{kind}: wanted {wanted}, found {there}"));
         }

@@ -158,6 +158,16 @@ fn readings_are_forgotten_when_they_are_mended() {
         assert_eq!(worst, want);
     };
     let silent = crate::lifecycle::Limits::default();
+    // The chassis is of the bill and no part of itself.
+    let with_chassis = Spec { parts: [("chassis".to_owned(), 1)].into(), ..spec() };
+    let seen = |serial: &str| -> Vec<String> {
+        let mut seen = good.clone();
+        seen.bmc.as_mut().unwrap().inventory.serial = serial.to_owned();
+        let found = standing(&with_chassis, &seen, &Rules::default(), UnixMillis(T));
+        found.into_iter().map(|it| it.finding.code).collect()
+    };
+    assert_eq!(seen("C1"), Vec::<String>::new());
+    assert_eq!(seen(""), ["part_missing"]);
     check(&|_| {}, silent.agent_silent, None);
     check(&|_| {}, silent.agent_silent + 1, Some((Severity::Drain, "agent_silent")));
     let mute = |it: &mut Observed| it.bmc.as_mut().unwrap().silent_since = Some(UnixMillis(T - silent.bmc_silent));

@@ -156,11 +156,7 @@ pub(super) fn secure_boot(situation: &Situation<'_>, inventory: &Inventory) -> O
 pub(super) fn missing(situation: &Situation<'_>, inventory: &Inventory) -> Vec<String> {
     let mut missing = Vec::new();
     for (kind, wanted) in &situation.spec.parts {
-        // The chassis is no part of itself: it is there if it has a serial number.
-        let found = match kind.as_str() {
-            "chassis" => usize::from(!inventory.serial.is_empty()),
-            _ => inventory.parts.values().filter(|part| part.kind == *kind).count(),
-        };
+        let found = inventory.count(kind);
         if found < *wanted as usize {
             missing.push(format!("{kind}: wanted {wanted}, found {found}"));
         }

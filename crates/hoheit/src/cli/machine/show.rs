@@ -30,6 +30,8 @@ fn page(machine: &Value) -> String {
         _ => "cordoned: no new work",
     };
     page.field("health", &format!("{}; {capacity}", word("health")));
+    let symptoms = machine["symptoms"].as_array().into_iter().flatten();
+    page.fields("", symptoms.map(|it| show::text(&it["text"])));
     let next: Vec<String> = machine["next"].as_array().into_iter().flatten().map(show::text).collect();
     page.fields("next", if next.is_empty() { vec!["nothing: it is as it shall be".to_owned()] } else { next });
     if machine["spec"]["drain"].is_string() {
@@ -239,6 +241,7 @@ mod tests {
             "id": "mach_1", "slot": "h1/r01/k01/u01", "unit": "su01", "kind": "dgx-b200", "lifecycle": "powered",
             "health": "healthy", "scheduling": "cordoned", "since": 0, "reason": "gpu3: wanted A, found B",
             "held": "serial_differs",
+            "symptoms": [{ "code": "part_faulty", "about": "psu1", "text": "psu1: its BMC calls it critical" }],
             "spec": { "serials": { "chassis": "C1", "gpu3": "A" }, "parts": { "chassis": 1, "gpu": 2 },
                 "firmware": { "bmc": "2.0", "bios": "1.0" }, "drain": null, "wanted": true },
             "decided": { "hold": { "code": "serial_differs", "about": "gpu3", "text": "gpu3: wanted A, found B", "at": 1000 } },
