@@ -1,4 +1,4 @@
-//! `openapi.json` is what the code says. `UPDATE=1 cargo test -p controller` writes it anew.
+//! `openapi.json` is what the code says. `cargo xtask openapi` writes it anew.
 
 use serde_json::Value;
 use std::path::Path;
@@ -7,11 +7,11 @@ use std::path::Path;
 fn the_file_is_current() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi.json");
     let described = controller::openapi();
-    if std::env::var_os("UPDATE").is_some() {
+    if std::env::var_os("UPDATE_GOLDENS").is_some() {
         std::fs::write(&path, &described).unwrap();
     }
     let file = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(file == described, "crates/controller/openapi.json is not current: run UPDATE=1 cargo test -p controller");
+    assert!(file == described, "crates/controller/openapi.json is not current: run cargo xtask openapi");
 }
 
 /// A field without a word about it is a field that somebody will guess.
