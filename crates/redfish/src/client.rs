@@ -110,6 +110,11 @@ impl Client {
         reply(path, answer)
     }
 
+    /// POST to an action. An error that leaves open whether it was done is [`Error::Unsure`].
+    pub(crate) async fn act(&self, target: &Path, body: &Value) -> Result<Reply, Error> {
+        self.send(&Method::POST, target, body).await.map_err(Error::of_deed)
+    }
+
     async fn authorized(&self, method: &Method, path: &Path, body: &Bytes) -> Result<Answer, Error> {
         let mut headers = self.headers();
         if !body.is_empty() {

@@ -52,6 +52,9 @@ pub enum Error {
     /// It cannot do what was asked.
     #[error("this BMC cannot: {0}")]
     Unsupported(String),
+    /// It was asked to do something, and whether it did is not known: look before it is asked again.
+    #[error("it may have been done: {0}")]
+    Unsure(Box<Error>),
 }
 
 fn said(message: &str) -> String {
@@ -84,6 +87,7 @@ pub enum Retry {
 impl Error {
     pub fn fault(&self) -> Fault {
         match self {
+            Error::Unsure(error) => error.fault(),
             Error::Input(_) | Error::Unauthorized { .. } | Error::Unsupported(_) => Fault::Caller,
             Error::Unreachable(_) | Error::Broken(_) => Fault::Network,
             Error::Status { status, .. } if matches!(status.as_u16(), 400 | 403 | 405 | 409 | 422) => Fault::Caller,
@@ -93,6 +97,7 @@ impl Error {
 
     pub fn retry(&self) -> Retry {
         match self {
+            Error::Unsure(error) => error.retry(),
             Error::Unreachable(_)
             | Error::Tls(_)
             | Error::Broken(_)
@@ -104,6 +109,37 @@ impl Error {
                 Retry::Later
             }
             _ => Retry::No,
+        }
+    }
+
+    /// Of a request that changes something: as it is if it surely was not done, else [`Error::Unsure`]. A refusal is an answer, and
+    /// who was not reached did nothing; a connection that broke, or a BMC that fell over its own answer, may have done it.
+    pub(crate) fn of_deed(self) -> Error {
+        let undone = match &self {
+            Error::Input(_)
+            | Error::Unreachable(_)
+            | Error::Tls(_)
+            | Error::Certificate { .. }
+            | Error::Unauthorized { .. }
+            | Error::Unsupported(_)
+            | Error::Unsure(_) => true,
+            Error::Status { status, .. } => status.is_client_error() || matches!(status.as_u16(), 501 | 503),
+            _ => false,
+        };
+        if undone { self } else { Error::Unsure(Box::new(self)) }
+    }
+
+    /// A word for the kind of it, for whoever looks at many.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Error::Input(_) => "unusable",
+            Error::Unreachable(_) | Error::Broken(_) => "unreachable",
+            Error::Tls(_) | Error::Certificate { .. } => "certificate",
+            Error::Slow { .. } => "slow",
+            Error::Unauthorized { .. } => "credentials",
+            Error::Unsupported(_) => "unsupported",
+            Error::Unsure(error) => error.kind(),
+            _ => "answer",
         }
     }
 
@@ -128,6 +164,39 @@ pub(crate) const REQUESTS: &str = "the number of requests that it takes";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is done twice where it was done once: a machine that serves, power-cycled.
+    #[test]
+    fn a_deed_that_was_not_answered_may_have_been_done() {
+        let status = |code: u16| Error::Status {
+            path: String::new(),
+            status: StatusCode::from_u16(code).unwrap(),
+            message: String::new(),
+        };
+        let slow = Error::Slow { what: String::new(), limit: Duration::ZERO };
+        let shape = Error::Shape { path: String::new(), field: String::new(), wanted: "a task to watch" };
+        let redirect = Error::Redirect { path: String::new(), to: String::new() };
+        for (error, unsure) in [
+            (slow, true),
+            (Error::Broken(String::new()), true),
+            (shape, true),
+            (redirect, true),
+            (status(500), true),
+            (status(504), true),
+            (status(503), false),
+            (status(501), false),
+            (status(400), false),
+            (status(409), false),
+            (Error::Unreachable(String::new()), false),
+            (Error::Unauthorized { path: String::new() }, false),
+            (Error::Unsupported(String::new()), false),
+        ] {
+            let of_deed = error.clone().of_deed();
+            assert_eq!(matches!(of_deed, Error::Unsure(_)), unsure, "{error}");
+            assert_eq!((of_deed.retry(), of_deed.kind()), (error.retry(), error.kind()));
+            assert_eq!(of_deed.clone().of_deed(), of_deed);
+        }
+    }
 
     #[test]
     fn whose_fault_and_whether_to_retry() {

@@ -1,5 +1,6 @@
 //! Power of a machine: as it is, and as it shall be. A reset is asked for, not waited for; what came of it is seen at the next
-//! glance. Asking twice for the same state does nothing the second time, except a cycle, which is one each time.
+//! glance. Asking twice for the same state does nothing the second time, except a cycle, which is one each time; so an answer
+//! that did not come is told apart from a refusal ([`Error::Unsure`]).
 
 use crate::client::Client;
 use crate::error::Error;
@@ -8,7 +9,6 @@ use crate::inventory;
 use crate::path::Path;
 use crate::walk::{Resource, Walk};
 use fleet::observed::Power;
-use http::Method;
 use serde_json::{Value, json};
 
 /// What shall happen to the power.
@@ -61,7 +61,7 @@ impl Client {
             return Err(Error::Unsupported(format!("do {words}; it allows {}", allowed.join(", "))));
         };
         let target = self.path(target, path.as_str())?;
-        self.send(&Method::POST, &target, &json!({ "ResetType": word })).await?;
+        self.act(&target, &json!({ "ResetType": word })).await?;
         Ok(true)
     }
 

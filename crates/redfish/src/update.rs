@@ -9,8 +9,8 @@ use crate::limits::LINE_CHARS_MAX;
 use crate::path::Path;
 use crate::power::allowed;
 use crate::walk::Walk;
+use http::StatusCode;
 use http::header::LOCATION;
-use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -26,6 +26,8 @@ pub enum TaskState {
         percent: Option<u8>,
     },
     Done,
+    /// It waits for a restart of the machine.
+    Staged,
     Failed {
         why: String,
     },
@@ -54,12 +56,16 @@ impl Client {
             body["Targets"] = json!(targets);
         }
         let target = self.path(target, path.as_str())?;
-        let reply = self.send(&Method::POST, &target, &body).await?;
+        let reply = self.act(&target, &body).await?;
         let monitor = reply.headers.get(LOCATION).and_then(|place| place.to_str().ok());
         match monitor.or_else(|| reply.body["@odata.id"].as_str()) {
-            Some(task) => Ok(Some(Task { path: self.path(task, target.as_str())?.to_string() })),
+            Some(task) => {
+                let path = self.path(task, target.as_str()).map_err(Error::of_deed)?;
+                Ok(Some(Task { path: path.to_string() }))
+            }
             None if reply.status == StatusCode::ACCEPTED => {
-                Err(Error::Shape { path: target.to_string(), field: "Location".to_owned(), wanted: "a task to watch" })
+                let (path, field) = (target.to_string(), "Location".to_owned());
+                Err(Error::Shape { path, field, wanted: "a task to watch" }.of_deed())
             }
             None => Ok(None),
         }
@@ -76,6 +82,8 @@ impl Client {
         Ok(match reply.body["TaskState"].as_str() {
             None if reply.status == StatusCode::ACCEPTED => TaskState::Running { percent: None },
             None | Some("Completed") => TaskState::Done,
+            // It was asked for and begins when something else has happened: the next restart.
+            Some("Pending") => TaskState::Staged,
             Some("Exception" | "Killed" | "Cancelled" | "Interrupted" | "Suspended") => {
                 TaskState::Failed { why: why(&reply.body) }
             }

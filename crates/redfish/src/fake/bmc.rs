@@ -28,6 +28,10 @@ struct State {
     booted_from: Option<String>,
     /// Task to component, version and how often it was looked at.
     tasks: BTreeMap<String, (String, String, u32)>,
+    /// Firmware takes effect at a restart.
+    stages: bool,
+    /// Component and version that wait for one.
+    staged: Vec<(String, String)>,
     requests: u64,
 }
 
@@ -44,6 +48,8 @@ pub enum Misdeed {
     Hang,
     /// Closes the connection.
     Close,
+    /// Does what it is asked, and closes the connection.
+    DoneThenClose,
 }
 
 /// A request, as far as it matters.
@@ -138,6 +144,11 @@ impl Bmc {
         asked.map(|(component, ..)| component.clone()).collect()
     }
 
+    /// Firmware is staged from now on: what was updated takes effect when the machine is restarted.
+    pub fn stage_updates(&self) {
+        self.state().stages = true;
+    }
+
     /// What the last boot was overridden with.
     pub fn booted_from(&self) -> Option<String> {
         self.state().booted_from.clone()
@@ -155,15 +166,23 @@ impl Bmc {
         let (path, query) = full.split_once('?').unwrap_or((full, ""));
         let path = path.trim_end_matches('/');
         let misdeed =
-            state.misdeeds.iter().rev().find(|(below, _)| full.starts_with(below.as_str())).map(|(_, one)| one);
+            state.misdeeds.iter().rev().find(|(below, _)| full.starts_with(below.as_str())).map(|(_, one)| one.clone());
         match misdeed {
-            Some(Misdeed::Status(status)) => return error(*status, "as told"),
-            Some(Misdeed::Body(body)) => return answer(200, Vec::new(), body.clone().into_bytes()),
-            Some(Misdeed::Redirect(to)) => return answer(307, vec![("location", to.clone())], Vec::new()),
+            Some(Misdeed::Status(status)) => return error(status, "as told"),
+            Some(Misdeed::Body(body)) => return answer(200, Vec::new(), body.into_bytes()),
+            Some(Misdeed::Redirect(to)) => return answer(307, vec![("location", to)], Vec::new()),
             Some(Misdeed::Hang) => return Reply::Never,
             Some(Misdeed::Close) => return Reply::Close,
+            Some(Misdeed::DoneThenClose) => {
+                let _unheard = self.done(&mut state, question, path, query);
+                return Reply::Close;
+            }
             None => {}
         }
+        self.done(&mut state, question, path, query)
+    }
+
+    fn done(&self, state: &mut State, question: &Question<'_>, path: &str, query: &str) -> Reply {
         if question.method == "POST" && path == SESSIONS {
             return state.log_in(question.body);
         }
@@ -171,7 +190,7 @@ impl Bmc {
             return error(401, "log in first");
         }
         match question.method {
-            "GET" => self.read(&mut state, path, query),
+            "GET" => self.read(state, path, query),
             "DELETE" => {
                 let token = path.rsplit('/').next().unwrap_or_default();
                 if state.sessions.remove(token) {
@@ -180,8 +199,8 @@ impl Bmc {
                     error(404, "no such session")
                 }
             }
-            "PATCH" => self.patch(&mut state, path, question.body),
-            "POST" => self.act(&mut state, path, question.body),
+            "PATCH" => self.patch(state, path, question.body),
+            "POST" => self.act(state, path, question.body),
             _ => error(405, "not that"),
         }
     }
@@ -245,6 +264,9 @@ impl Bmc {
         let boots = power == "On" && (system["PowerState"] != "On" || word != "On");
         system["PowerState"] = json!(power);
         if boots {
+            for (component, version) in std::mem::take(&mut state.staged) {
+                self.flash(state, &component, &version);
+            }
             let once = system["Boot"]["BootSourceOverrideEnabled"] == "Once";
             let target = system["Boot"]["BootSourceOverrideTarget"].as_str().map(str::to_owned);
             state.booted_from = target.filter(|_| once);
@@ -264,17 +286,26 @@ impl Bmc {
             let body = json!({ "Id": id, "TaskState": "Running", "PercentComplete": *looks * 100 / TASK_LOOKS });
             return answer(202, Vec::new(), body.to_string().into_bytes());
         }
-        let path = format!("/redfish/v1/UpdateService/FirmwareInventory/{component}");
-        let version = json!(version);
-        let Some(mut resource) = self.resource(state, &path) else {
+        let (component, version) = (component.clone(), version.clone());
+        let there = self.resource(state, &firmware(&component)).is_some();
+        if there && state.stages {
+            state.staged.push((component, version));
+        } else if !there || !self.flash(state, &component, &version) {
             let messages = json!([{ "Message": "the image is for another machine" }]);
             let body = json!({ "Id": id, "TaskState": "Exception", "Messages": messages });
             return answer(200, Vec::new(), body.to_string().into_bytes());
         };
-        put(&mut resource, "/Version", version);
-        state.changed.insert(path, resource);
         let body = json!({ "Id": id, "TaskState": "Completed", "PercentComplete": 100 });
         answer(200, Vec::new(), body.to_string().into_bytes())
+    }
+
+    /// False if there is no such component.
+    fn flash(&self, state: &mut State, component: &str, version: &str) -> bool {
+        let path = firmware(component);
+        let Some(mut resource) = self.resource(state, &path) else { return false };
+        put(&mut resource, "/Version", json!(version));
+        state.changed.insert(path, resource);
+        true
     }
 }
 
@@ -308,6 +339,10 @@ impl State {
         self.tasks.insert(id.clone(), (component.to_owned(), version.to_owned(), 0));
         answer(202, vec![("location", format!("{TASKS}{id}"))], Vec::new())
     }
+}
+
+fn firmware(component: &str) -> String {
+    format!("/redfish/v1/UpdateService/FirmwareInventory/{component}")
 }
 
 /// Sets what a pointer names, making objects on the way where there are none.
