@@ -18,7 +18,7 @@ pub enum Action {
     /// Ask the BMC for everything, soon.
     ReadInventory,
     PowerOn,
-    /// No state asks for it so far: installing cycles power as part of [`Action::Provision`].
+    /// Off and on again, for firmware that waits for it; installing cycles power as part of [`Action::Provision`].
     PowerCycle,
     PowerOff,
     /// Bring firmware to the baseline: components that differ.

@@ -101,6 +101,9 @@ pub struct Spec {
     pub unit: String,
     /// What can fail at once: its leaf switch and its power feeds, for the limit on automatic drains.
     pub domains: Vec<String>,
+    /// The exclusive zone that it stands in, if the site file draws one around its rack: one task at a time. Else the rack is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
     /// The bill of materials: part (`chassis`, `gpu1` … `gpu8`, `psu1` …) to serial number. Empty until known: then what is
     /// scanned at receipt becomes the bill.
     pub serials: BTreeMap<String, String>,

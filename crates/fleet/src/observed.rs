@@ -14,7 +14,13 @@ pub struct Observed {
     /// The present order for this machine, as far as it is: `None` if there is none.
     pub order: Option<OrderSeen>,
     pub bmc: Option<BmcSeen>,
+    /// Why its BMC does not say or do what is asked; none while it does.
+    pub bmc_trouble: Option<BmcTrouble>,
+    /// The firmware updates that its BMC was asked for last.
+    pub updates: Option<Updates>,
     pub agent: Option<AgentSeen>,
+    /// The suite that its agent would not begin, the last one.
+    pub refused: Option<SuiteRefused>,
     /// The newest validation run.
     pub validation: Option<Validation>,
     /// The newest acceptance certificate of this machine that is stored, of whichever entry.
@@ -53,6 +59,63 @@ pub struct BmcSeen {
     /// Since when it has not, if it does not.
     pub silent_since: Option<UnixMillis>,
     pub inventory: Inventory,
+}
+
+/// Why a BMC does not say or do what is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BmcTrouble {
+    /// `not_set`, `unusable`, `unreachable`, `slow`, `certificate`, `credentials`, `answer`, or `deed` where it answers and did not
+    /// do what is wanted.
+    pub kind: String,
+    pub text: String,
+    /// Since when it is of this kind.
+    pub since: UnixMillis,
+    /// When it is asked again by itself; none where a person must set something first.
+    pub next_try: Option<UnixMillis>,
+}
+
+/// Firmware updates of one stay and attempt.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Updates {
+    /// The machine's, in `powered`.
+    pub entry: u64,
+    pub attempt: u32,
+    pub components: BTreeMap<String, Update>,
+    /// When the machine was last restarted for them.
+    pub restarted_at: Option<UnixMillis>,
+}
+
+/// How far the update of one component is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Update {
+    /// When it was seen to be so.
+    pub at: UnixMillis,
+    pub state: UpdateState,
+    /// What the BMC calls it; none where it answered at once.
+    pub task: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UpdateState {
+    Running,
+    /// The BMC is done with it. An inventory of afterwards that shows the old version means that it waits for a restart.
+    Ended,
+    /// The BMC says that it waits for a restart.
+    Staged,
+    Failed(String),
+}
+
+/// An agent would not begin a suite: it does not know it, or cannot read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SuiteRefused {
+    pub suite: String,
+    /// The machine's entry and attempt for which it was to run.
+    pub entry: u64,
+    pub attempt: u32,
+    /// The agent's words.
+    pub text: String,
+    pub at: UnixMillis,
 }
 
 /// Inventory over Redfish, reduced to what is decided on.

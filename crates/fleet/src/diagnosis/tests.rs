@@ -14,6 +14,7 @@ fn spec() -> Spec {
         slot: String::new(),
         unit: String::new(),
         domains: Vec::new(),
+        zone: None,
         serials: BTreeMap::new(),
         parts: BTreeMap::new(),
         firmware: BTreeMap::new(),

@@ -14,6 +14,7 @@ fn spec(domain: &str) -> Spec {
         slot: String::new(),
         unit: String::new(),
         domains: vec![domain.to_owned()],
+        zone: None,
         serials: BTreeMap::new(),
         parts: BTreeMap::new(),
         firmware: BTreeMap::new(),

@@ -31,6 +31,7 @@ fn installing(id: u128) -> Order {
         slot: "hall-1/row-a/rack-01/u11".into(),
         unit: String::new(),
         domains: Vec::new(),
+        zone: None,
         serials: BTreeMap::new(),
         parts: BTreeMap::new(),
         firmware: BTreeMap::new(),

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 /// Texts stay readable, whatever a BMC puts into a serial number: so many differences are shown, and so many characters.
 const SHOWN_MAX: usize = 8;
 const WORD_CHARS_MAX: usize = 64;
+/// Of a sentence that a BMC or an agent says.
+const SENTENCE_CHARS_MAX: usize = 300;
 
 /// A foreign word in one of our sentences.
 pub(super) fn shown(word: &str) -> String {
@@ -16,6 +18,11 @@ pub(super) fn shown(word: &str) -> String {
         return "nothing".to_owned();
     }
     word.chars().take(WORD_CHARS_MAX).map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// A foreign sentence in one of ours.
+pub(super) fn said(sentence: &str) -> String {
+    sentence.chars().take(SENTENCE_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn difference(part: &str, wanted: &str, found: &str) -> String {

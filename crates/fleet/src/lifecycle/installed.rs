@@ -9,7 +9,9 @@ use crate::observed::Power;
 pub(super) fn step(situation: &Situation<'_>) -> Next {
     let bmc = situation.observed.bmc.as_ref().filter(|bmc| bmc.at >= situation.machine.since);
     let Some(bmc) = bmc.filter(|bmc| bmc.silent_since.is_none()) else {
-        return Next::stay("waits for its BMC to answer", vec![Action::ReadInventory]);
+        let why = situation.observed.bmc_trouble.as_ref().map(|trouble| format!(": {}", check::said(&trouble.text)));
+        let reason = format!("waits for its BMC to answer{}", why.unwrap_or_default());
+        return Next::stay(reason, vec![Action::ReadInventory]);
     };
     if bmc.inventory.serial.is_empty() {
         if situation.stayed() > situation.rules.limits.inventory {

@@ -4,6 +4,7 @@
 use super::{Next, Situation, check};
 use crate::action::Action;
 use crate::machine::Lifecycle;
+use crate::observed::{BmcSeen, UpdateState, Updates};
 
 pub(super) fn step(situation: &Situation<'_>) -> Next {
     if let Some(finding) = check::identity(situation) {
@@ -39,9 +40,50 @@ pub(super) fn step(situation: &Situation<'_>) -> Next {
         if situation.stayed() > limits.firmware {
             return Next::hold(situation.finding("firmware_differs", "", text));
         }
-        return Next::stay(text, vec![Action::UpdateFirmware { components }, Action::ReadInventory]);
+        return firmware(situation, bmc, components, text);
     }
     agent(situation)
+}
+
+/// What is staged takes effect at a restart; it is asked for once everything that differs is staged. Afterwards it is waited for
+/// what the inventory says.
+fn firmware(situation: &Situation<'_>, bmc: &BmcSeen, components: Vec<String>, text: String) -> Next {
+    let machine = situation.machine;
+    let ours = |it: &&Updates| (it.entry, it.attempt) == (machine.entry, machine.attempt);
+    let Some(updates) = situation.observed.updates.as_ref().filter(ours) else {
+        return Next::stay(text, vec![Action::UpdateFirmware { components }, Action::ReadInventory]);
+    };
+    let update = |name: &String| updates.components.get(name);
+    let staged = |name: &String| match update(name) {
+        Some(update) => match update.state {
+            UpdateState::Staged => true,
+            // It shows the old version, and was read since.
+            UpdateState::Ended => bmc.at > update.at,
+            UpdateState::Running | UpdateState::Failed(_) => false,
+        },
+        None => false,
+    };
+    let failed: Vec<String> = components
+        .iter()
+        .filter_map(|name| match &update(name)?.state {
+            UpdateState::Failed(why) => {
+                Some(format!("{}: its update failed: {}", check::shown(name), check::said(why)))
+            }
+            _ => None,
+        })
+        .collect();
+    let (waiting, rest): (Vec<String>, Vec<String>) = components.into_iter().partition(|name| staged(name));
+    if !rest.is_empty() {
+        let text = if failed.is_empty() { text } else { format!("{text}; {}", check::list(failed)) };
+        return Next::stay(text, vec![Action::UpdateFirmware { components: rest }, Action::ReadInventory]);
+    }
+    let last = waiting.iter().filter_map(|name| Some(update(name)?.at)).max();
+    match updates.restarted_at.is_some_and(|at| Some(at) >= last) {
+        true => Next::stay(format!("{text}; it was restarted for it"), vec![Action::ReadInventory]),
+        false => {
+            Next::stay(format!("{text}; staged, it is restarted"), vec![Action::PowerCycle, Action::ReadInventory])
+        }
+    }
 }
 
 /// A new machine is installed at once; one that had an agent before is given the time to boot.

@@ -7,7 +7,7 @@ use super::{Next, Situation, check};
 use crate::action::Action;
 use crate::diagnosis;
 use crate::machine::Lifecycle;
-use crate::observed::{TestOutcome, TestResult, Validation};
+use crate::observed::{SuiteRefused, TestOutcome, TestResult, Validation};
 use crate::xid::XidAction;
 
 pub(super) const TEST_FAILED: &str = "test_failed";
@@ -27,6 +27,11 @@ pub(super) fn step(situation: &Situation<'_>) -> Next {
     let suite = &situation.spec.suite;
     let ours = |run: &&Validation| run.entry == machine.entry && run.attempt == machine.attempt && run.suite == *suite;
     let Some(run) = situation.observed.validation.as_ref().filter(ours) else {
+        // Told once more, it would say the same: its agent must learn the suite, or the site file name another.
+        if let Some(refused) = refused(situation) {
+            let text = format!("its agent does not begin {}: {}", check::shown(suite), check::said(&refused.text));
+            return Next::hold(situation.finding("suite_refused", suite, text));
+        }
         let ask = vec![Action::Validate { suite: suite.clone() }];
         return Next::stay(format!("validation is to begin: {}", check::shown(suite)), ask);
     };
@@ -41,6 +46,13 @@ pub(super) fn step(situation: &Situation<'_>) -> Next {
         return Next::stay(format!("validation runs: {} tests ended", run.tests.len()), ask);
     }
     verdict(situation, run)
+}
+
+/// The agent's refusal of this very run.
+fn refused<'a>(situation: &Situation<'a>) -> Option<&'a SuiteRefused> {
+    let (machine, suite) = (situation.machine, &situation.spec.suite);
+    let ours = |it: &&SuiteRefused| it.entry == machine.entry && it.attempt == machine.attempt && it.suite == *suite;
+    situation.observed.refused.as_ref().filter(ours)
 }
 
 fn verdict(situation: &Situation<'_>, run: &Validation) -> Next {

@@ -36,6 +36,7 @@ fn rig() -> Rig {
         slot: "hall-1/row-a/rack-01/u11".into(),
         unit: "su-01".into(),
         domains: vec!["leaf-12".into()],
+        zone: None,
         serials: [("chassis", "S1"), ("gpu1", "G1"), ("gpu2", "G2")].map(|(a, b)| (a.into(), b.into())).into(),
         parts: [("gpu".to_owned(), 2)].into(),
         firmware: [("bmc".to_owned(), "2.0".to_owned())].into(),
@@ -374,4 +375,87 @@ fn every_state_is_held_when_its_time_is_over() {
     }
     // Nobody is late who is in service.
     assert_eq!(rig.rules.limits.of(Lifecycle::Accepted), None);
+}
+
+/// What a BMC says is staged, or says is done and does not show, takes effect at a restart: one, when all of it is there.
+#[test]
+fn staged_firmware_is_restarted_for_once() {
+    let mut rig = rig().to(Lifecycle::Powered);
+    rig.spec.firmware.insert("bios".into(), "5".into());
+    rig.bmc(|it| _ = it.firmware.insert("bios".into(), "4".into()));
+    let update = |names: &[&str]| {
+        let components = names.iter().map(|name| (*name).to_owned()).collect();
+        [Action::UpdateFirmware { components }, Action::ReadInventory]
+    };
+    rig.check(Lifecycle::Powered, &update(&["bios", "bmc"]));
+    let updates = |rig: &Rig, bios: UpdateState, bmc: UpdateState, restarted_at| {
+        let update = |state| Update { at: rig.now, state, task: None };
+        let components = [("bios".to_owned(), update(bios)), ("bmc".to_owned(), update(bmc))].into();
+        let (entry, attempt) = (rig.machine.entry, rig.machine.attempt);
+        Some(Updates { entry, attempt, components, restarted_at })
+    };
+    // One is still flashed: nobody restarts it.
+    rig.seen.updates = updates(&rig, UpdateState::Running, UpdateState::Staged, None);
+    rig.check(Lifecycle::Powered, &update(&["bios"]));
+    // The other is said to be done; whether it waits shows in an inventory of afterwards only.
+    rig.seen.updates = updates(&rig, UpdateState::Ended, UpdateState::Staged, None);
+    rig.check(Lifecycle::Powered, &update(&["bios"]));
+    rig.after(1);
+    rig.bmc(|_| {});
+    rig.check(Lifecycle::Powered, &[Action::PowerCycle, Action::ReadInventory]);
+    assert!(rig.machine.reason.ends_with("staged, it is restarted"), "{}", rig.machine.reason);
+    // Done: no second one, however long it takes.
+    rig.seen.updates.as_mut().unwrap().restarted_at = Some(rig.now);
+    rig.check(Lifecycle::Powered, &[Action::ReadInventory]);
+    rig.bmc(|it| it.firmware.extend([("bios".to_owned(), "5".to_owned()), ("bmc".to_owned(), "2.0".to_owned())]));
+    rig.check(Lifecycle::Powered, &[Action::Provision]);
+    // What failed is said, and keeps the restart back; what another attempt was asked for counts for nothing.
+    rig.bmc(|it| it.firmware.extend([("bios".to_owned(), "4".to_owned()), ("bmc".to_owned(), "1.0".to_owned())]));
+    let failed = UpdateState::Failed("the image is for another machine".to_owned());
+    rig.seen.updates = updates(&rig, UpdateState::Staged, failed, None);
+    rig.check(Lifecycle::Powered, &update(&["bmc"]));
+    let why = "bmc: its update failed: the image is for another machine";
+    assert!(rig.machine.reason.contains(why), "{}", rig.machine.reason);
+    rig.seen.updates.as_mut().unwrap().attempt += 1;
+    rig.check(Lifecycle::Powered, &update(&["bios", "bmc"]));
+}
+
+/// A suite that its agent does not know is told to it no more; a person makes it known, or names another.
+#[test]
+fn a_suite_that_its_agent_refuses_holds_the_machine() {
+    let mut rig = rig().to(Lifecycle::Provisioned);
+    let ask = [Action::Validate { suite: "burn-in".into() }];
+    rig.check(Lifecycle::Provisioned, &ask);
+    let refused = |rig: &Rig, suite: &str| {
+        let (entry, attempt, at) = (rig.machine.entry, rig.machine.attempt, rig.now);
+        let text = format!("no suite is called {suite:?}");
+        Some(SuiteRefused { suite: suite.into(), entry, attempt, text, at })
+    };
+    // Of a suite that is not asked for any more.
+    rig.seen.refused = refused(&rig, "other");
+    rig.check(Lifecycle::Provisioned, &ask);
+    rig.seen.refused = refused(&rig, "burn-in");
+    let text = "its agent does not begin burn-in: no suite is called";
+    rig.held(Lifecycle::Provisioned, "suite_refused", text);
+    let asked = rig.step();
+    assert!(!asked.contains(&ask[0]), "{asked:?}");
+    // Released, it is asked once more, under another attempt.
+    rig.machine = release(&rig.machine, "ann", "the agent is a newer one", rig.now).unwrap();
+    rig.check(Lifecycle::Provisioned, &ask);
+    assert_eq!(rig.machine.hold, None);
+    // A run that began says more than a refusal.
+    rig.seen.refused = refused(&rig, "burn-in");
+    rig.validation(TestOutcome::Passed);
+    rig.check(Lifecycle::Validated, &[]);
+}
+
+#[test]
+fn why_a_bmc_does_not_answer_is_said_where_it_is_waited_for() {
+    let mut rig = rig().to(Lifecycle::Installed);
+    rig.check(Lifecycle::Installed, &[Action::ReadInventory]);
+    assert_eq!(rig.machine.reason, "waits for its BMC to answer");
+    let (kind, text) = ("credentials".to_owned(), "credentials refused at /redfish/v1\u{7}".to_owned());
+    rig.seen.bmc_trouble = Some(BmcTrouble { kind, text, since: rig.now, next_try: Some(rig.now) });
+    rig.check(Lifecycle::Installed, &[Action::ReadInventory]);
+    assert_eq!(rig.machine.reason, "waits for its BMC to answer: credentials refused at /redfish/v1 ");
 }

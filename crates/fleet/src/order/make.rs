@@ -91,9 +91,10 @@ fn at_dock(verb: Verb, subject: impl Into<String>, mass_g: u32) -> Step {
     Step { verb, subject: subject.into(), mass_g, zone: String::new() }
 }
 
-/// In front of the rack, where there is room for one: `hall/row/rack` of the slot.
+/// In the zone that the site file draws, or in front of the rack, where there is room for one: `hall/row/rack` of the slot.
 fn at_rack(work: &Work<'_>, verb: Verb, subject: impl Into<String>, mass_g: u32) -> Step {
-    let zone = work.spec.slot.rsplit_once('/').map_or(work.spec.slot.as_str(), |(rack, _)| rack);
+    let rack = work.spec.slot.rsplit_once('/').map_or(work.spec.slot.as_str(), |(rack, _)| rack);
+    let zone = work.spec.zone.as_deref().unwrap_or(rack);
     Step { verb, subject: subject.into(), mass_g, zone: zone.to_owned() }
 }
 

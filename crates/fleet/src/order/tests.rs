@@ -14,6 +14,7 @@ fn spec() -> Spec {
         slot: "hall-1/row-a/rack-01/u11".into(),
         unit: "su-01".into(),
         domains: Vec::new(),
+        zone: None,
         serials: BTreeMap::new(),
         parts: BTreeMap::new(),
         firmware: BTreeMap::new(),

@@ -145,6 +145,7 @@ impl World {
                 slot: format!("hall-1/row-a/rack-{:03}/u{}", number.div_ceil(2), 1 + 20 * (number % 2)),
                 unit: "su-01".to_owned(),
                 domains: vec![domain.to_owned()],
+                zone: None,
                 serials,
                 parts: [("gpu".to_owned(), 8), ("psu".to_owned(), 6)].into(),
                 firmware: [("bmc".to_owned(), "2.0".to_owned())].into(),

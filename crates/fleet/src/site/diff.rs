@@ -163,6 +163,8 @@ fn changed(diff: &mut Diff, was: &Spec, now: &Spec, here: bool) {
     field("kind".to_owned(), was.kind.as_str(), now.kind.as_str());
     field("unit".to_owned(), &was.unit, &now.unit);
     field("domains".to_owned(), &was.domains.join(" "), &now.domains.join(" "));
+    let zone = |spec: &Spec| spec.zone.clone().unwrap_or_default();
+    field("zone".to_owned(), &zone(was), &zone(now));
     field("suite".to_owned(), &was.suite, &now.suite);
     let boot = |spec: &Spec| spec.secure_boot.map_or("", |on| if on { "on" } else { "off" });
     field("secure_boot".to_owned(), boot(was), boot(now));

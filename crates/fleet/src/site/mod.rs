@@ -95,7 +95,7 @@ pub struct Rack {
     pub cooling_w: Option<u64>,
     pub feed_a: String,
     pub feed_b: Option<String>,
-    /// Exclusive zone: only one task at a time.
+    /// Exclusive zone: only one task at a time. Its own path where the file draws none around it.
     pub zone: String,
     /// Why nothing may stand here.
     pub blocked: Option<String>,

@@ -69,6 +69,7 @@ impl Site {
             slot: it.slot.clone(),
             unit: it.unit.clone(),
             domains: domains.into_iter().collect(),
+            zone: Some(rack.zone.clone()).filter(|zone| *zone != rack.path()),
             serials: it.serials.clone(),
             parts: kind.parts.clone(),
             firmware: it.firmware.clone(),

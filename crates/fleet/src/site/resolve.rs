@@ -284,7 +284,7 @@ impl Resolve<'_> {
                 for name in &racks {
                     let mut rack =
                         Rack { hall: hall.clone(), row: row.clone(), name: name.clone(), at, ..kind.clone() };
-                    rack.zone = format!("{hall}/{row}");
+                    rack.zone = rack.path();
                     self.sides(&mut rack, &it.feeds, &mut unknown);
                     let path = rack.path();
                     if self.once(&mut seen, "rack", &path, at) {

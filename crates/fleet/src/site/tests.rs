@@ -60,6 +60,48 @@ fn a_kind_may_ask_for_secure_boot() {
     assert_eq!(diff.changed[0].fields, ["secure_boot: nothing -> on"]);
 }
 
+/// One task at a time in all racks of a zone; without one, in front of each rack.
+#[test]
+fn orders_keep_to_the_zones_of_the_file() {
+    use crate::machine::Machine;
+    use crate::order::{self, Event, OrderKind, Refusal, Verb, Work};
+    use types::{MachineId, OrderId, TaskId, UnixMillis};
+    let two = SMALL.replacen("racks = \"k01\"", "racks = \"k01..k02\"", 1);
+    let two = two.replacen("racks = \"h1/r01/k01\"\nkind", "racks = \"h1/r01/k01..k02\"\nkind", 1);
+    let two = two.replacen("slots = \"u01, u13\"\nmachines = 2", "slots = \"u01\"\nmachines = 2", 1);
+    let zoned = format!("{two}\n[[zones]]\nname = \"aisle-1\"\nracks = \"h1/r01/*\"\n");
+    let check = |text: &str, zones: [&str; 2], collide: bool| {
+        let machines = good(text).machines();
+        let mut at = 0;
+        let mut orders = machines.iter().map(|it| {
+            at += 1;
+            let machine = Machine::planned(MachineId(at), UnixMillis(0));
+            let work = Work { spec: &it.spec, machine: &machine, serial: None, cables: &[], faulty: &[] };
+            let mut task = at * 1_000;
+            let ids = || {
+                task += 1;
+                TaskId(task)
+            };
+            order::make(OrderKind::Repair, OrderId(at), &work, ids, UnixMillis(0))
+        });
+        let (mut first, second) = (orders.next().unwrap(), orders.next().unwrap());
+        let of = |order: &order::Order| order.tasks.iter().find(|task| task.verb == Verb::Scan).unwrap().clone();
+        assert_eq!([of(&first).zone.as_str(), of(&second).zone.as_str()], zones);
+        let by = order::Assignee::Person("tok_a".to_owned());
+        let start = |order: &order::Order| Event::Start { task: of(order).id, by: by.clone() };
+        first = order::apply(&first, &start(&first), &Default::default(), UnixMillis(1)).unwrap();
+        let busy = first.zones().map(str::to_owned).collect();
+        let begun = order::apply(&second, &start(&second), &busy, UnixMillis(1));
+        assert_eq!(begun.err(), collide.then(|| Refusal::ZoneBusy("aisle-1".to_owned())));
+    };
+    check(&two, ["h1/r01/k01", "h1/r01/k02"], false);
+    check(&zoned, ["aisle-1", "aisle-1"], true);
+    // Drawing one is a change of the machines in it.
+    let (old, new) = (good(&two).machines(), good(&zoned).machines());
+    let diff = diff([&old[0].spec], &new[..1], |_| Some(crate::machine::Lifecycle::Accepted));
+    assert_eq!(diff.changed[0].fields, ["zone: nothing -> aisle-1"]);
+}
+
 #[test]
 fn munich_has_its_size() {
     let reading = read(MUNICH, None);

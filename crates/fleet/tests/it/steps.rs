@@ -18,6 +18,7 @@ fn spec(wanted: bool, drain: bool) -> Spec {
         slot: "hall-1/row-a/rack-01/u11".into(),
         unit: "su-01".into(),
         domains: vec!["leaf-12".into()],
+        zone: None,
         serials: [("chassis", "S1"), ("gpu1", "G1")].map(|(part, serial)| (part.into(), serial.into())).into(),
         parts: [("gpu".to_owned(), 1)].into(),
         firmware: [("bmc".to_owned(), "2.0".to_owned())].into(),
