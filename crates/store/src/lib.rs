@@ -54,7 +54,8 @@ pub use broker::writes::{BindingWrite, BrokerWrite, InstanceWrite, ProjectWrite}
 pub use error::StoreError;
 pub use fleet::acceptances::{NewAcceptance, StoredAcceptance};
 pub use fleet::agents::{AgentCertificate, AgentToken, Bmc, Redeemed};
-pub use fleet::events::FleetEvent;
+pub use fleet::custody::Holder;
+pub use fleet::events::{EVENTS_FORGOTTEN_MAX, EVENTS_KEPT_MAX, EVENTS_OF_NOBODY_MAX, FleetEvent};
 pub use fleet::machines::{MachineCount, MachineRow, SiteChange};
 pub use fleet::observations::Observation;
 pub use fleet::orders::{OrderRow, Swapped};

@@ -9,6 +9,7 @@
 
 pub(crate) mod acceptances;
 pub(crate) mod agents;
+pub(crate) mod custody;
 pub(crate) mod events;
 pub(crate) mod machines;
 pub(crate) mod observations;
@@ -18,6 +19,7 @@ pub(crate) mod sent;
 pub(crate) mod site_models;
 pub(crate) mod steps;
 pub(crate) mod validations;
+pub(crate) mod zones;
 
 use crate::StoreError;
 use serde::Serialize;

@@ -5,7 +5,9 @@ use super::{from_json, json};
 use crate::database::{Row, Session, int, values};
 use crate::statements::statements;
 use crate::{Store, StoreError};
-use fleet::observed::{AgentSeen, BmcSeen, Certified, Custody, Event, Observed, OrderSeen, Validation};
+use fleet::observed::{
+    AgentSeen, BmcSeen, BmcTrouble, Certified, Custody, Event, Observed, OrderSeen, SuiteRefused, Updates, Validation,
+};
 use fleet::order::Order;
 use serde::Serialize;
 use types::{MachineId, UnixMillis};
@@ -30,6 +32,10 @@ statements! {
 pub enum Observation {
     Custody(Custody),
     Bmc(BmcSeen),
+    /// Or that there is none any more.
+    BmcTrouble(Option<BmcTrouble>),
+    Updates(Updates),
+    Refused(SuiteRefused),
     Agent(AgentSeen),
     Validation(Validation),
     /// Workloads that run now.
@@ -41,6 +47,9 @@ impl Observation {
         match self {
             Observation::Custody(_) => "custody",
             Observation::Bmc(_) => "bmc",
+            Observation::BmcTrouble(_) => "bmc_trouble",
+            Observation::Updates(_) => "updates",
+            Observation::Refused(_) => "refused",
             Observation::Agent(_) => "agent",
             Observation::Validation(_) => "validation",
             Observation::Running(_) => "running",
@@ -54,6 +63,9 @@ impl Observation {
         match self {
             Observation::Custody(seen) => text(seen),
             Observation::Bmc(seen) => text(seen),
+            Observation::BmcTrouble(seen) => text(seen),
+            Observation::Updates(seen) => text(seen),
+            Observation::Refused(seen) => text(seen),
             Observation::Agent(seen) => text(seen),
             Observation::Validation(seen) => text(seen),
             Observation::Running(seen) => text(seen),
@@ -71,6 +83,9 @@ pub(crate) async fn observed(session: &mut Session, machine: MachineId) -> Resul
         match kind.as_str() {
             "custody" => seen.custody = Some(from_json(&what, &body)?),
             "bmc" => seen.bmc = Some(from_json(&what, &body)?),
+            "bmc_trouble" => seen.bmc_trouble = from_json(&what, &body)?,
+            "updates" => seen.updates = Some(from_json(&what, &body)?),
+            "refused" => seen.refused = Some(from_json(&what, &body)?),
             // The time alone moves on while nothing changes.
             "agent" => seen.agent = Some(AgentSeen { at, ..from_json(&what, &body)? }),
             "validation" => seen.validation = Some(from_json(&what, &body)?),

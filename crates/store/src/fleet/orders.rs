@@ -1,25 +1,26 @@
 //! Orders with their tasks, as wholes. A change names the version that it read; (machine, entry, kind) is unique.
 
-use super::{from_json, json, observations};
+use super::{custody, from_json, json, observations, zones};
 use crate::database::{Columns, Session, int, values};
 use crate::fleet::events::{self, FleetEvent};
 use crate::statements::statements;
 use crate::{Store, StoreError};
-use fleet::order::{Order, OrderState, TaskState};
+use fleet::order::{Left, Order, OrderState, Task, TaskState};
 use types::audit::AuditEntry;
-use types::{OrderId, TaskId};
+use types::{OrderId, TaskId, UnixMillis};
 
 statements! {
     INSERT = "INSERT INTO orders (id, machine, entry, kind, state, version, zone, body) VALUES ($1, $2, $3, $4, $5, 1, $6, $7)
               ON CONFLICT (machine, entry, kind) DO NOTHING";
     INSERT_TASK = "INSERT INTO order_tasks (task, order_id) VALUES ($1, $2)";
     UPDATE = "UPDATE orders SET state = $3, zone = $4, body = $5, version = version + 1 WHERE id = $1 AND version = $2";
-    ZONES = "SELECT zone FROM orders WHERE zone IS NOT NULL AND id <> $1";
+    ZONES = "SELECT zone FROM orders WHERE zone IS NOT NULL AND id <> $1 UNION SELECT zone FROM zones_left";
     OPEN = "SELECT id, version FROM orders WHERE state = 'open' ORDER BY id";
     ONE = "SELECT body, version FROM orders WHERE id = $1";
     OF_TASK = "SELECT o.body, o.version FROM order_tasks AS t JOIN orders AS o ON o.id = t.order_id WHERE t.task = $1";
     OPEN_OF = "SELECT body, version FROM orders WHERE machine = $1 AND state IN ('open', 'held') ORDER BY id";
     LIST = "SELECT body, version FROM orders WHERE id > $1 AND ($2 = '' OR state = $2) ORDER BY id LIMIT $3";
+    LIVE = "SELECT body, version FROM orders WHERE id > $1 AND state IN ('open', 'held') ORDER BY id LIMIT $2";
     OF_MACHINE = "SELECT body, version FROM orders WHERE machine = $1 ORDER BY id";
     /// A machine's step sees how far its order is by the order's state and nothing else of it ([`fleet::observed::OrderSeen`]), so
     /// of 60 changes of an order's tasks it is due after the last.
@@ -46,10 +47,14 @@ fn row(mut c: Columns<'_>) -> Result<OrderRow, StoreError> {
     Ok(OrderRow { order: from_json("an order", &c.text()?)?, version: c.count()? })
 }
 
-/// Where a task of an open order runs: tasks follow each other, so it is one at most.
-fn zone(order: &Order) -> Option<String> {
+/// The task of an open order that runs in a zone: tasks follow each other, so it is one at most.
+fn in_zone(order: &Order) -> Option<&Task> {
     let running = order.tasks.iter().find(|task| task.state == TaskState::Running)?;
-    (order.state == OrderState::Open && !running.zone.is_empty()).then(|| running.zone.clone())
+    (order.state == OrderState::Open && !running.zone.is_empty()).then_some(running)
+}
+
+fn zone(order: &Order) -> Option<String> {
+    in_zone(order).map(|task| task.zone.clone())
 }
 
 /// Makes the order unless there is one for this stay; true if it was made.
@@ -84,32 +89,44 @@ pub(crate) async fn open_of(session: &mut Session, machine: types::MachineId) ->
 }
 
 impl Store {
-    /// Stores changed orders, and makes the machines of those due whose state is another one; what was exchanged, and the audit
-    /// entry too, where a person did it. All or nothing; an order that was changed meanwhile is a conflict.
+    /// Stores changed orders, and makes the machines of those due whose state is another one; what was exchanged, the robots that
+    /// are still at what was taken from them, and the audit entry, where a person did it. All or nothing; an order that was changed
+    /// meanwhile is a conflict.
     pub async fn orders_change(
         &self,
         changed: &[(Order, u64)],
         seen: &[(types::MachineId, types::UnixMillis, super::observations::Observation)],
         swapped: &[Swapped],
+        left: &[(OrderId, Left, UnixMillis)],
         events: &[FleetEvent],
         entry: Option<&AuditEntry>,
     ) -> Result<(), StoreError> {
         let (changed, seen, swapped) = (changed.to_vec(), seen.to_vec(), swapped.to_vec());
-        let (events, entry) = (events.to_vec(), entry.cloned());
+        let (left, events, entry) = (left.to_vec(), events.to_vec(), entry.cloned());
         let writing = self.gathered(move |session| {
             Box::pin(async move {
+                for (order, one, at) in &left {
+                    zones::put(session, *order, one, *at).await?;
+                }
                 for (order, version) in &changed {
+                    if let Some(running) = in_zone(order) {
+                        zones::empty(session, &running.zone, running.id).await?;
+                    }
                     session.run(TOUCH_IF_MOVED, values![order.machine, order.id, order.state.as_str()]).await?;
                     let updated = update(session, order, *version).await;
-                    let in_zone = |error: StoreError| error.meaning("a task that runs in this zone", "this order");
-                    if !updated.map_err(in_zone)? {
+                    let taken = |error: StoreError| error.meaning("a task that runs in this zone", "this order");
+                    if !updated.map_err(taken)? {
                         return Err(StoreError::Conflict { what: "a newer state of this order" });
                     }
                 }
                 for (machine, at, observation) in &seen {
+                    if let observations::Observation::Custody(seen) = observation {
+                        custody::put(session, *machine, "chassis", &seen.serial).await?;
+                    }
                     observations::put(session, *machine, *at, observation).await?;
                 }
                 for swap in &swapped {
+                    custody::put(session, swap.machine, &swap.part, &swap.serial).await?;
                     super::machines::set_serial(session, swap).await?;
                 }
                 for event in &events {
@@ -124,7 +141,7 @@ impl Store {
         writing.await
     }
 
-    /// Zones in which tasks of other orders run now.
+    /// Zones in which tasks of other orders run now, or a robot has not said that it stopped.
     pub async fn zones_busy(&self, except: OrderId) -> Result<std::collections::BTreeSet<String>, StoreError> {
         let rows = self.database.rows(ZONES, values![except]).await?;
         rows.iter().map(|row| row.columns().text()).collect()
@@ -156,6 +173,13 @@ impl Store {
     ) -> Result<Vec<OrderRow>, StoreError> {
         let after = after.map(|id| id.to_string()).unwrap_or_default();
         let rows = self.database.rows(LIST, values![after, state.unwrap_or_default(), limit]).await?;
+        rows.iter().map(|one| row(one.columns())).collect()
+    }
+
+    /// Open and held orders after an id.
+    pub async fn orders_live(&self, after: Option<OrderId>, limit: u32) -> Result<Vec<OrderRow>, StoreError> {
+        let after = after.map(|id| id.to_string()).unwrap_or_default();
+        let rows = self.database.rows(LIVE, values![after, limit]).await?;
         rows.iter().map(|one| row(one.columns())).collect()
     }
 

@@ -1,7 +1,7 @@
 //! Steps of the reconcilers: which machines are due, and what was decided for them.
 
 use super::machines::{self, MachineRow};
-use super::{acceptances, events, json, observations, orders};
+use super::{acceptances, custody, events, json, observations, orders, zones};
 use crate::database::{Session, Value, int, values};
 use crate::fleet::acceptances::NewAcceptance;
 use crate::fleet::events::FleetEvent;
@@ -10,7 +10,7 @@ use crate::fleet::orders::OrderRow;
 use crate::statements::statements;
 use crate::{Store, StoreError};
 use fleet::action::Action;
-use fleet::machine::Machine;
+use fleet::machine::{Lifecycle, Machine};
 use fleet::observed::Observed;
 use fleet::order::{Order, OrderState};
 use types::{MachineId, UnixMillis};
@@ -38,6 +38,7 @@ pub struct Due {
 /// What a step decided for a machine.
 #[derive(Debug, Clone)]
 pub struct Decided {
+    pub at: UnixMillis,
     pub due: Due,
     pub machine: Machine,
     pub wants: Vec<Action>,
@@ -118,12 +119,18 @@ async fn store(session: &mut Session, epoch: u64, decided: &Decided) -> Result<b
     if session.run(STEP, values).await? == 0 {
         return Ok(false);
     }
+    if machine.lifecycle == Lifecycle::Retired && due.row.machine.lifecycle != Lifecycle::Retired {
+        custody::gone(session, machine.id).await?;
+    }
     for seq in due.incidents.iter().take(decided.events_taken) {
         session.run(TAKE_INCIDENT, values![*seq]).await?;
     }
     if decided.cancel_orders {
         for row in orders::open_of(session, machine.id).await? {
-            let order = Order { state: OrderState::Cancelled, ..row.order };
+            let order = Order { state: OrderState::Cancelled, ..row.order.clone() };
+            if let Some(left) = fleet::order::left(&row.order, &order) {
+                zones::put(session, order.id, &left, decided.at).await?;
+            }
             orders::update(session, &order, row.version).await?;
         }
     }
