@@ -14,10 +14,12 @@ use nvml_wrapper::enums::device::SampleValue;
 use nvml_wrapper::enums::event::XidError;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::structs::device::FieldId;
-use nvml_wrapper::{Device, Nvml};
+use nvml_wrapper::{Device, EventSet, Nvml};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// Links that one GPU may have: Blackwell has 18.
@@ -27,6 +29,10 @@ const ROWS_REMAPPED_UNCORRECTABLE: FieldId = FieldId(143);
 const ROW_REMAP_FAILURE: FieldId = FieldId(145);
 /// How long the thread waits for an event before it looks whether it shall stop.
 const EVENT_WAIT_MS: u32 = 500;
+/// After an error, and while a GPU does not answer, it is listened anew so often: a GPU that is lost is when XIDs of the others matter.
+const LISTEN_AGAIN: Duration = Duration::from_secs(1);
+/// With some GPUs left out, the others are listened to for so long before it is tried with all.
+const LISTEN_WITHOUT: Duration = Duration::from_secs(60);
 /// XIDs that wait to be taken; the newest beyond that are lost, and each of them is one of many.
 pub const XIDS_WAITING_MAX: usize = 256;
 /// Where drivers put it.
@@ -96,35 +102,63 @@ impl Gpus {
         stop: &AtomicBool,
         ready: &std::sync::mpsc::Sender<Result<(), NvmlError>>,
     ) {
-        let registered = self.nvml.create_event_set().and_then(|mut set| {
-            for index in 0..self.nvml.device_count()? {
-                let device = self.nvml.device_by_index(index)?;
-                set = device.register_events(EventTypes::CRITICAL_XID_ERROR, set).map_err(|error| error.error)?;
-            }
-            Ok(set)
-        });
-        let set = match registered {
-            Ok(set) => set,
+        let (mut set, mut missing) = match self.registered() {
+            Ok(registered) => registered,
             Err(error) => {
                 let _ = ready.send(Err(error));
                 return;
             }
         };
         let _ = ready.send(Ok(()));
+        let mut begun = Instant::now();
         while !stop.load(Ordering::Relaxed) {
-            let event = match set.wait(EVENT_WAIT_MS) {
-                Ok(event) => event,
-                Err(NvmlError::Timeout) => continue,
-                Err(error) => {
-                    tracing::warn!(%error, "NVML gives no more events");
-                    return;
+            let error = match set.wait(EVENT_WAIT_MS) {
+                Ok(event) => {
+                    let Some(XidError::Value(code)) = event.event_data else { continue };
+                    let gpu = event.device.index().unwrap_or(u32::MAX);
+                    let code = u16::try_from(code).unwrap_or(u16::MAX);
+                    // Full: the agent is behind by hundreds of events of the same GPU.
+                    let _ = events.try_send(EventKind::Xid { code, gpu, driver: self.driver.clone() });
+                    continue;
                 }
+                Err(NvmlError::Timeout) if !missing || begun.elapsed() < LISTEN_WITHOUT => continue,
+                Err(NvmlError::Timeout) => None,
+                Err(error) => Some(error),
             };
-            let Some(XidError::Value(code)) = event.event_data else { continue };
-            let gpu = event.device.index().unwrap_or(u32::MAX);
-            let code = u16::try_from(code).unwrap_or(u16::MAX);
-            // Full: the agent is behind by hundreds of events of the same GPU.
-            let _ = events.try_send(EventKind::Xid { code, gpu, driver: self.driver.clone() });
+            if let Some(error) = error {
+                tracing::warn!(%error, "NVML gives no events; it is listened anew");
+                std::thread::sleep(LISTEN_AGAIN);
+            }
+            match self.registered() {
+                Ok(registered) => ((set, missing), begun) = (registered, Instant::now()),
+                // The old one is waited on meanwhile, and asked for anew after its next error.
+                Err(error) => tracing::warn!(%error, "NVML lets nobody listen to its events"),
+            }
+        }
+    }
+
+    /// A set of events of every GPU that answers, and whether one does not.
+    fn registered(&self) -> Result<(EventSet<'_>, bool), NvmlError> {
+        let mut without: BTreeSet<u32> = BTreeSet::new();
+        let count = self.nvml.device_count()?;
+        'anew: loop {
+            let mut set = self.nvml.create_event_set()?;
+            for index in (0..count).filter(|index| !without.contains(index)).collect::<Vec<_>>() {
+                let registered = self.nvml.device_by_index(index).and_then(|device| {
+                    device.register_events(EventTypes::CRITICAL_XID_ERROR, set).map_err(|error| error.error)
+                });
+                match registered {
+                    Ok(more) => set = more,
+                    // The set is gone with it.
+                    Err(error) if without.len() as u32 + 1 < count => {
+                        tracing::debug!(gpu = index, %error, "listened to without it");
+                        without.insert(index);
+                        continue 'anew;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            return Ok((set, !without.is_empty()));
         }
     }
 }

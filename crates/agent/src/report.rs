@@ -35,6 +35,8 @@ pub struct Reporter {
     done: VecDeque<Done>,
     begun: VecDeque<String>,
     known: BTreeSet<String>,
+    /// The last command that was refused, and how: what is told again is not answered again.
+    refused: Option<Done>,
 }
 
 impl Reporter {
@@ -56,6 +58,7 @@ impl Reporter {
             done: VecDeque::new(),
             begun: VecDeque::new(),
             known: BTreeSet::new(),
+            refused: None,
         }
     }
 
@@ -71,13 +74,19 @@ impl Reporter {
     /// Notes what became of a command.
     pub fn done(&mut self, id: &str, ok: bool, text: &str) {
         let text = last(text, TEXT_MAX);
-        self.done.push_back(Done { id: id.to_owned(), ok, text });
+        self.done.push_back(Done { id: id.to_owned(), ok, text, later: false });
     }
 
-    /// This command was not begun and is to be begun when it is told again.
-    pub fn not_now(&mut self, id: &str) {
+    /// This command was not begun and is to be begun when it is told again; `later`: only because something else is under way.
+    /// Who tells it again and again gets the same answer once.
+    pub fn refuse(&mut self, id: &str, text: &str, later: bool) {
         self.known.remove(id);
         self.begun.retain(|begun| begun != id);
+        let refused = Done { id: id.to_owned(), ok: false, text: last(text, TEXT_MAX), later };
+        if self.refused.as_ref() != Some(&refused) {
+            self.done.push_back(refused.clone());
+            self.refused = Some(refused);
+        }
     }
 
     /// Whether something waits that should not wait for the next interval.
@@ -211,6 +220,32 @@ mod tests {
         assert_eq!(reporter.next(State::default(), &SystemClock, 1_000).events[0].number, 11);
         reporter.answered(&report, &answer(false, u64::MAX, Vec::new()));
         assert!(!reporter.is_urgent());
+    }
+
+    /// The site tells every command again until it sees what came of it; a refusal that made a report urgent was told each second.
+    #[test]
+    fn a_command_that_is_refused_is_answered_once_and_begun_when_it_is_told_later() {
+        let mut reporter = Reporter::new(MachineId(1), "S", &SystemClock);
+        let suite = |id: &str| {
+            let what = crate::wire::CommandKind::RunSuite { suite: "s".into(), text: None, entry: 1, attempt: 0 };
+            Command { id: id.to_owned(), what }
+        };
+        let tell = |reporter: &mut Reporter, id: &str, text: &str, later: bool| {
+            let report = reporter.next(State::default(), &SystemClock, 0);
+            let told: Vec<_> = report.done.iter().map(|done| (done.text.clone(), done.later)).collect();
+            // Never known: it could be begun each time.
+            assert_eq!(reporter.answered(&report, &answer(false, 0, vec![suite(id)])).len(), 1);
+            reporter.refuse(id, text, later);
+            told
+        };
+        assert_eq!(tell(&mut reporter, "a", "another runs", true), []);
+        assert_eq!(tell(&mut reporter, "a", "another runs", true), [("another runs".to_owned(), true)]);
+        assert_eq!(tell(&mut reporter, "a", "another runs", true), []);
+        assert!(!reporter.is_urgent());
+        // Another answer, and another command, are news.
+        assert_eq!(tell(&mut reporter, "a", "no such suite", false), []);
+        assert_eq!(tell(&mut reporter, "b", "no such suite", false), [("no such suite".to_owned(), false)]);
+        assert!(reporter.is_urgent());
     }
 
     #[test]

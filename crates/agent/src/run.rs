@@ -71,11 +71,6 @@ pub fn chassis_serial() -> Option<String> {
 pub async fn run(options: Options, clock: Arc<dyn Clock>, stop: impl Future<Output = ()>) -> Result<(), RunError> {
     let identity = identity(&options, clock.clone()).await?;
     let link = Link::new(options.address.clone(), identity.tls(clock.clone())?);
-    let (gpus, no_nvml) = match Gpus::open(options.nvml.as_deref()) {
-        Ok(gpus) => (Some(gpus), None),
-        Err(error) => (None, Some(error.to_string())),
-    };
-    let watch = gpus.as_ref().and_then(|it| it.watch().ok());
     let supervisor = Supervisor::start(options.engines.clone(), &options.folder.join("logs"))?;
     // What the machine says now, not what its certificate said then: a disk that was moved is another machine's agent.
     let reporter = Reporter::new(identity.holder.machine, &options.claim.serial, &*clock);
@@ -85,9 +80,10 @@ pub async fn run(options: Options, clock: Arc<dyn Clock>, stop: impl Future<Outp
         clock,
         identity,
         link,
-        gpus,
-        no_nvml,
-        watch,
+        gpus: None,
+        no_nvml: None,
+        no_events: None,
+        watch: None,
         supervisor,
         reporter,
         signs: Signs::default(),
@@ -147,6 +143,8 @@ struct Agent {
     link: Link,
     gpus: Option<Gpus>,
     no_nvml: Option<String>,
+    /// Why there are no events, as it was logged.
+    no_events: Option<String>,
     watch: Option<Watch>,
     supervisor: Supervisor,
     reporter: Reporter,
@@ -243,8 +241,33 @@ impl Agent {
         Ok(Duration::from_millis(answer.next_ms.clamp(*NEXT_MS.start(), *NEXT_MS.end())))
     }
 
+    /// Asked for again at each report: the driver may be loaded after the agent was started, and a GPU may come back.
+    async fn find_gpus(&mut self) {
+        if self.gpus.is_none() {
+            let path = self.options.nvml.clone();
+            match tokio::task::spawn_blocking(move || Gpus::open(path.as_deref())).await {
+                Ok(Ok(gpus)) => (self.gpus, self.no_nvml) = (Some(gpus), None),
+                Ok(Err(error)) => self.no_nvml = Some(error.to_string()),
+                Err(error) => tracing::error!(%error, "opening NVML failed"),
+            }
+        }
+        let Some(gpus) = self.gpus.clone().filter(|_| self.watch.is_none()) else { return };
+        match tokio::task::spawn_blocking(move || gpus.watch()).await {
+            Ok(Ok(watch)) => (self.watch, self.no_events) = (Some(watch), None),
+            Ok(Err(error)) => {
+                let why = Some(error.to_string());
+                if self.no_events != why {
+                    tracing::warn!(%error, "no XID events from the driver; asked for again at each report");
+                    self.no_events = why;
+                }
+            }
+            Err(error) => tracing::error!(%error, "listening to NVML failed"),
+        }
+    }
+
     /// How the machine is; what changed since the last look is noted as events.
     async fn state(&mut self) -> State {
+        self.find_gpus().await;
         let look = match self.gpus.clone() {
             // NVML may take tens of milliseconds a GPU.
             Some(gpus) => tokio::task::spawn_blocking(move || gpus.look()).await.unwrap_or_default(),
@@ -324,9 +347,8 @@ impl Agent {
     fn validate(&mut self, id: String, suite: String, text: Option<String>, entry: u64, attempt: u32) {
         if let Some(run) = &self.run {
             let text = format!("{} runs for entry {}; ask again", run.suite, run.entry);
-            self.reporter.done(&id, false, &text);
             // Told again after the run, it is begun.
-            return self.reporter.not_now(&id);
+            return self.reporter.refuse(&id, &text, true);
         }
         let parsed = match &text {
             Some(text) => Suite::parse(text),
@@ -334,7 +356,7 @@ impl Agent {
         };
         let parsed = match parsed {
             Ok(parsed) => parsed,
-            Err(error) => return self.reporter.done(&id, false, &error.to_string()),
+            Err(error) => return self.reporter.refuse(&id, &error.to_string(), false),
         };
         let begun = Instant::now();
         self.run =

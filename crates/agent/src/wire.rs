@@ -208,6 +208,9 @@ pub struct Done {
     pub id: String,
     pub ok: bool,
     pub text: String,
+    /// Not done only because something else is: told again later, it is begun.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub later: bool,
 }
 
 /// How far a validation run is, or what came of it.
@@ -291,7 +294,7 @@ mod tests {
             digest: state.digest(),
             state: Some(state),
             events: vec![Sighting { number: u64::MAX, age_ms: u64::MAX, what }; EVENTS_MAX],
-            done: vec![Done { id: "i".repeat(64), ok: false, text: "t".repeat(TEXT_MAX) }; COMMANDS_MAX],
+            done: vec![Done { id: "i".repeat(64), ok: false, text: "t".repeat(TEXT_MAX), later: true }; COMMANDS_MAX],
         };
         let bytes = serde_json::to_vec(&report).unwrap().len();
         assert!(bytes <= REPORT_BYTES_MAX, "{bytes}");

@@ -46,6 +46,17 @@ impl Driver {
         fs::rename(self.folder.path().join("next"), self.folder.path().join("nvml.script")).unwrap();
     }
 
+    /// A driver that is not loaded yet; [`Driver::load`] does it.
+    pub fn unloaded(script: &str) -> Driver {
+        let driver = Driver::with(script);
+        fs::rename(driver.library(), driver.folder.path().join("unloaded")).unwrap();
+        driver
+    }
+
+    pub fn load(&self) {
+        fs::rename(self.folder.path().join("unloaded"), self.library()).unwrap();
+    }
+
     pub fn library(&self) -> PathBuf {
         self.folder.path().join("libnvml.so")
     }
@@ -96,6 +107,22 @@ async fn an_xid_arrives_as_an_event() {
     let mut reporter = Reporter::new(MachineId(1), "S1", &clock);
     reporter.event(first.clone(), 5);
     assert_eq!(reporter.next(State::default(), &clock, 7).events[0].what, first);
+}
+
+/// A GPU that is lost fails the wait for the events of all, and cannot be listened to: of the others they come all the same.
+#[tokio::test]
+async fn a_wait_that_fails_and_a_gpu_that_is_lost_silence_no_other() {
+    let driver = Driver::with("driver 580.1\ngpus 8\n");
+    let mut watch = driver.open().watch().unwrap();
+    driver.becomes("driver 580.1\ngpus 8\nlost 3\ndeaf 2\nxid 5 48\n");
+    let event = watch.events.recv().await.unwrap();
+    assert_eq!(event, EventKind::Xid { code: 48, gpu: 5, driver: "580.1".into() });
+    // Begun without it from the first.
+    let lost = Driver::with("driver 580.1\ngpus 8\nlost 0\nxid 7 94\n");
+    let event = lost.open().watch().unwrap().events.recv().await.unwrap();
+    assert_eq!(event, EventKind::Xid { code: 94, gpu: 7, driver: "580.1".into() });
+    let mute = Driver::with("driver 580.1\ngpus 8\nmute\n");
+    assert!(mute.open().watch().is_err());
 }
 
 #[test]

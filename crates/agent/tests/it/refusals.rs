@@ -203,7 +203,7 @@ async fn commands_are_told_until_they_are_done() {
     place.site.desk().look().commands.insert(MachineId(5), vec![command.clone()]);
     assert_eq!(mine.send().await.unwrap().commands, std::slice::from_ref(&command));
     assert_eq!(mine.send().await.unwrap().commands, [command]);
-    mine.report.done = vec![agent::wire::Done { id: "reset/3/1".into(), ok: true, text: String::new() }];
+    mine.report.done = vec![agent::wire::Done { id: "reset/3/1".into(), ok: true, text: String::new(), later: false }];
     assert!(mine.send().await.unwrap().commands.is_empty());
     place.close().await;
 }

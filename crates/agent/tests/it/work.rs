@@ -118,6 +118,32 @@ async fn links_heat_and_a_gpu_that_is_gone_are_events() {
     place.close().await;
 }
 
+/// An agent that was started before the driver was loaded finds its GPUs when it is, and its events when they may be had.
+#[tokio::test]
+async fn a_driver_that_is_loaded_late_is_found() {
+    let place = Place::open().await;
+    let desk = place.site.desk();
+    let folder = tempfile::tempdir().unwrap();
+    let driver = Driver::unloaded("driver 580.1\ngpus 8\nmute\n");
+    let options = Options { nvml: Some(driver.library()), ..options(&place, &folder) };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let working = tokio::spawn(run(options, place.clock.clone(), async {
+        let _ = stopped.await;
+    }));
+    desk.until(|it| it.states.get(&ME).is_some_and(|it| it.no_nvml.is_some() && it.agent.gpus.is_empty())).await;
+    // From here its pauses take no time.
+    tokio::time::pause();
+    driver.load();
+    desk.until(|it| it.states.get(&ME).is_some_and(|it| it.no_nvml.is_none() && it.agent.gpus.len() == 8)).await;
+    driver.becomes("driver 580.1\ngpus 8\nxid 3 79\n");
+    let xid = EventKind::Xid { code: 79, gpu: 3, driver: "580.1".into() };
+    desk.until(|it| it.events.get(&ME).is_some_and(|it| it.iter().any(|it| it.what == xid))).await;
+    tokio::time::resume();
+    stop.send(()).unwrap();
+    working.await.unwrap().unwrap();
+    place.close().await;
+}
+
 #[tokio::test]
 async fn an_engine_that_is_given_up_is_a_finding_and_work_stops_when_told() {
     let place = Place::open().await;

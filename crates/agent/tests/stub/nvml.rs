@@ -10,6 +10,8 @@
 //! hot 3 91                GPU 3: this temperature, and throttled by it
 //! lost 3                  GPU 3 does not answer
 //! xid 3 79                an event; each line is delivered once
+//! deaf 1                  so many waits for events fail, of all that there ever were
+//! mute                    nobody may register for events
 //! ```
 //!
 //! Only what `agent::nvml` calls is here; the rest of the library is missing, as old drivers miss newer calls.
@@ -30,6 +32,8 @@ const MEMORY: c_ulonglong = 183_359 * 1024 * 1024;
 
 /// Events delivered so far.
 static DELIVERED: AtomicUsize = AtomicUsize::new(0);
+/// Waits that failed so far.
+static FAILED: AtomicUsize = AtomicUsize::new(0);
 
 #[repr(C)]
 struct Location {
@@ -253,7 +257,7 @@ extern "C" fn nvmlEventSetFree(_: *mut c_void) -> c_int {
 
 #[unsafe(no_mangle)]
 extern "C" fn nvmlDeviceRegisterEvents(_: *mut c_void, _: c_ulonglong, _: *mut c_void) -> c_int {
-    SUCCESS
+    if lines("mute").is_empty() { SUCCESS } else { GPU_IS_LOST }
 }
 
 #[repr(C)]
@@ -269,6 +273,11 @@ struct EventData {
 #[unsafe(no_mangle)]
 extern "C" fn nvmlEventSetWait_v2(_: *mut c_void, out: *mut EventData, timeout_ms: c_uint) -> c_int {
     let end = Instant::now() + Duration::from_millis(u64::from(timeout_ms));
+    let deaf = lines("deaf").first().and_then(|it| it.first().copied()).unwrap_or(0);
+    if (FAILED.load(Ordering::Relaxed) as u64) < deaf {
+        FAILED.fetch_add(1, Ordering::Relaxed);
+        return GPU_IS_LOST;
+    }
     loop {
         let events = lines("xid");
         let next = DELIVERED.load(Ordering::Relaxed);
