@@ -49,6 +49,7 @@ fn spec(n: usize) -> Spec {
         slot: format!("h1/r{:02}/k{n:04}/u01", n / 40),
         unit: format!("su{:02}", n / 32),
         domains: vec![format!("leaf-{}", n / 32), "ups-a".to_owned()],
+        zone: None,
         serials: BTreeMap::new(),
         parts: BTreeMap::from([("gpu".to_owned(), 8)]),
         firmware: BTreeMap::from([("HostBMC_0".to_owned(), "1".to_owned())]),

@@ -11,10 +11,10 @@ use crate::controller::FillRandom;
 use crate::reconcile::{Bell, Wanted, Wants};
 use agent::ca::Issued;
 use agent::site::{Desk, Redeem, Refusal, Run, Seen};
-use agent::wire::{Command, CommandKind};
+use agent::wire::{Command, CommandKind, Done};
 use fleet::action::Action;
 use fleet::machine::{Finding, Lifecycle};
-use fleet::observed::Event;
+use fleet::observed::{Event, SuiteRefused};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -133,7 +133,34 @@ impl AgentDesk {
         // A reset or a restart that was done comes as an event of its own.
         for done in seen.done.iter().filter(|done| !done.ok) {
             tracing::warn!(%machine, command = %done.id, text = done.text, "an agent could not do what it was told");
+            if !done.later {
+                self.refused(seen, done).await?;
+            }
         }
+        Ok(())
+    }
+
+    /// A suite that its agent will not begin, however often it is told: its machine's step must see it, and people.
+    async fn refused(&self, seen: &Seen, done: &Done) -> Result<(), StoreError> {
+        let machine = seen.machine;
+        let Some(wanted) = self.0.wants.of(machine) else { return Ok(()) };
+        let of = |action: &Action| match action {
+            Action::Validate { suite } if done.id == validate_id(&wanted) => Some(suite.clone()),
+            _ => None,
+        };
+        let Some(suite) = wanted.actions.iter().find_map(of) else { return Ok(()) };
+        let (entry, attempt, text) = (wanted.entry, wanted.attempt, done.text.clone());
+        let refused = SuiteRefused { suite, entry, attempt, text, at: seen.at };
+        // The answer to a report may be lost; then it is said again.
+        let before = self.0.store.observed(machine).await?.refused;
+        if before.is_some_and(|before| SuiteRefused { at: refused.at, ..before } == refused) {
+            return Ok(());
+        }
+        let text = format!("suite_refused: {}: {}", refused.suite, refused.text);
+        self.0.store.observe(&[(machine, seen.at, Observation::Refused(refused))]).await?;
+        let event = FleetEvent { seq: 0, at: seen.at, machine: Some(machine), kind: "agent".to_owned(), text };
+        self.0.store.fleet_event(&event).await?;
+        self.0.bell.ring();
         Ok(())
     }
 
@@ -173,12 +200,17 @@ impl AgentDesk {
     }
 }
 
+/// The name of the validation run of this stay and attempt.
+fn validate_id(wanted: &Wanted) -> String {
+    format!("validate/{}/{}", wanted.entry, wanted.attempt)
+}
+
 fn command(wanted: &Wanted, action: &Action) -> Option<Command> {
     let (entry, attempt) = (wanted.entry, wanted.attempt);
     let (id, what) = match action {
         Action::Validate { suite } => {
             let run = CommandKind::RunSuite { suite: suite.clone(), text: None, entry, attempt };
-            (format!("validate/{entry}/{attempt}"), run)
+            (validate_id(wanted), run)
         }
         Action::RestartEngine { gpu, since } => {
             (format!("restart/{gpu}/{}", since.0), CommandKind::RestartEngine { gpu: *gpu, since: *since })

@@ -196,8 +196,8 @@ pub struct TaskFilter {
     limit: Option<u32>,
 }
 
-/// Lists the tasks of open orders that can be worked on, oldest order first; of each order the next one. For the next page
-/// send the last id as `after`.
+/// Lists the tasks of open orders that can be worked on, oldest order first; of each order the next one. Where a state is asked
+/// for, of held orders too: what failed holds its order. For the next page send the last id as `after`.
 #[utoipa::path(get, path = "/api/v1/tasks", tag = "fleet",
     params(("state" = Option<String>, Query, description = "only held, ready, assigned, running or failed ones"),
         ("after" = Option<String>, Query, description = "only tasks after this one, and of later orders"),
@@ -220,6 +220,11 @@ pub async fn tasks(
         Some(state) => one.state == state,
         None => !matches!(one.state, TaskState::Waiting | TaskState::Done | TaskState::Skipped),
     };
+    let lists = |order: &Order| match order.state {
+        OrderState::Open => true,
+        OrderState::Held => state.is_some(),
+        OrderState::Done | OrderState::Cancelled => false,
+    };
     let mut bodies = Vec::new();
     let mut after = None;
     if let Some(id) = filter.after.filter(|_| may.caller.sees(None)) {
@@ -227,16 +232,16 @@ pub async fn tasks(
         let OrderRow { order, .. } = controller.store().order_of_task(id).await?.ok_or_else(unknown)?;
         after = Some(order.id);
         // Its order may have more of them, where a state was asked for that several tasks of an order are in.
-        if order.state == OrderState::Open {
+        if lists(&order) {
             let rest = order.tasks.iter().skip_while(|one| one.id != id).skip(1);
             bodies.extend(rest.filter(wanted).map(|one| task(&order, one)));
         }
     }
     while may.caller.sees(None) && bodies.len() < limit as usize {
-        let rows = controller.store().orders(after, Some(OrderState::Open.as_str()), limit).await?;
+        let rows = controller.store().orders_live(after, limit).await?;
         let Some(last) = rows.last() else { break };
         after = Some(last.order.id);
-        for row in &rows {
+        for row in rows.iter().filter(|row| lists(&row.order)) {
             bodies.extend(row.order.tasks.iter().filter(wanted).map(|one| task(&row.order, one)));
         }
     }

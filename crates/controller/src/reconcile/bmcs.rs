@@ -7,18 +7,25 @@
 //! Each BMC's work stands by itself, as a task: one that answers slowly or never delays no other. One look and one deed at a
 //! time of each; all together are bounded ([`redfish::sweep::Places`]). What comes back is stored as it comes.
 //!
+//! What failed is tried again later each time ([`Backoff`]); but what may have been done is not, because what does harm when it
+//! is done twice was perhaps done once ([`redfish::Error::Unsure`]): it is let be for as long as if it had been granted. Why a
+//! BMC does not do or say what is asked is kept with its machine ([`trouble`]). Firmware that a BMC took over is watched to its
+//! end ([`updates`]), so that a restart that it waits for is asked for.
+//!
 //! If we crash here: what was sent is done or not; the next start looks first, and what is still wanted is sent. What must not
 //! be done twice is written down before it is sent (`store::Sent`), under the reconciler's epoch: a controller that another has
 //! taken over from sends nothing.
 
 mod deeds;
 mod memory;
+mod trouble;
+mod updates;
 
 use super::Bell;
 use super::hands::{Wanted, Wants};
 use deeds::Wish;
 use fleet::action::Action;
-use fleet::observed::BmcSeen;
+use fleet::observed::{BmcSeen, UpdateState, Updates};
 use memory::{Memory, NEVER};
 use redfish::backoff::Backoff;
 use redfish::sweep::{self, Options, Places, Seen, Want};
@@ -44,8 +51,6 @@ pub const SEND_AGAIN: i64 = 900_000;
 pub const PROVISION_AGAIN: i64 = 7_200_000;
 /// All 66 components take two hours, with two restarts.
 pub const FIRMWARE_AGAIN: i64 = 7_200_000;
-/// What a BMC refused is asked of it again.
-const REFUSED_AGAIN: i64 = 10_000;
 /// How often wants are looked at if nothing changes.
 const TICK: Duration = Duration::from_secs(1);
 /// Deeds at a time; each is a few requests of half a second. Those of BMCs that do not answer stand aside, as looks do.
@@ -76,16 +81,25 @@ struct Known {
     client: Client,
     backoff: Backoff,
     memory: Memory,
+    /// Of deeds: who refuses one answers looks all the same.
+    refusals: Backoff,
+    /// It refused our credentials, or we its certificate: no other deed will do better.
+    barred: bool,
+    /// What it was asked to flash.
+    updates: Updates,
     asked_at: UnixMillis,
+    watched_at: UnixMillis,
     /// The look and the deed that are under way. A result of any other task is of another BMC that stood here before.
     asking: Option<Id>,
     doing: Option<Id>,
+    watching: Option<Id>,
 }
 
 /// What a task came back with.
 enum Ended {
     Look { began: UnixMillis, result: Result<Seen, redfish::Error> },
-    Deed { wish: Wish, action: Action, done: Option<Result<(), redfish::Error>> },
+    Deed { wish: Wish, action: Action, done: Option<Result<Option<redfish::Task>, redfish::Error>> },
+    Watch { seen: Vec<(String, UpdateState)> },
 }
 
 /// A wish that was sent.
@@ -93,6 +107,8 @@ struct Noted {
     again_at: UnixMillis,
     /// Kept while nobody wants it: it is under way all the same.
     once: bool,
+    /// It was refused, or never reached its BMC.
+    failed: bool,
 }
 
 struct Executor {
@@ -110,6 +126,9 @@ struct Executor {
     whose: HashMap<Id, MachineId>,
     /// Seen and not stored.
     seen: BTreeMap<MachineId, (UnixMillis, BmcSeen)>,
+    troubles: trouble::Troubles,
+    /// Machines whose updates are to be stored.
+    updated: BTreeSet<MachineId>,
 }
 
 /// Does what is wanted of BMCs until it is dropped.
@@ -126,6 +145,8 @@ pub async fn run(parts: BmcParts) {
         tasks: JoinSet::new(),
         whose: HashMap::new(),
         seen: BTreeMap::new(),
+        troubles: trouble::Troubles::default(),
+        updated: BTreeSet::new(),
     };
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -141,12 +162,21 @@ pub async fn run(parts: BmcParts) {
     }
 }
 
+impl Known {
+    /// Whether it does not let us in: a deed more would only lock the account.
+    fn is_barred(&self, now: UnixMillis) -> bool {
+        self.barred && !self.refusals.is_due(now)
+    }
+}
+
 impl Executor {
     /// Begins what is due, and waits for nobody.
     async fn turn(&mut self) -> Result<(), StoreError> {
         self.store().await?;
         self.refresh().await?;
+        self.missing();
         self.look();
+        self.watch();
         self.send().await
     }
 
@@ -159,26 +189,43 @@ impl Executor {
         let rows = self.parts.store.bmcs().await?;
         let there: BTreeSet<MachineId> = rows.iter().map(|bmc| bmc.machine).collect();
         self.known.retain(|machine, _| there.contains(machine));
+        self.unusable.retain(|machine, _| there.contains(machine));
         for bmc in rows {
             if self.known.get(&bmc.machine).is_some_and(|known| known.bmc == bmc) {
                 continue;
             }
             match self.client(&bmc) {
                 Ok(client) => {
-                    let last = self.parts.store.observed(bmc.machine).await?.bmc;
+                    let observed = self.parts.store.observed(bmc.machine).await?;
+                    self.troubles.stored(bmc.machine, observed.bmc_trouble);
+                    self.unusable.remove(&bmc.machine);
                     let known = Known {
                         client,
                         backoff: Backoff::default(),
-                        memory: Memory::new(last),
+                        memory: Memory::new(observed.bmc),
+                        refusals: Backoff::default(),
+                        barred: false,
+                        updates: observed.updates.unwrap_or_default(),
                         asked_at: NEVER,
+                        watched_at: NEVER,
                         asking: None,
                         doing: None,
+                        watching: None,
                         bmc,
                     };
-                    self.known.insert(known.bmc.machine, known);
+                    // Somebody set right what was wrong: what failed before is tried at once.
+                    let (machine, now) = (known.bmc.machine, self.now());
+                    for (_, noted) in self.sent.iter_mut().flatten().filter(|(wish, _)| wish.machine == machine) {
+                        if noted.failed {
+                            noted.again_at = now;
+                        }
+                    }
+                    self.known.insert(machine, known);
                 }
                 Err(error) => {
                     let text = error.to_string();
+                    let now = self.now();
+                    self.troubles.set(bmc.machine, error.kind(), &text, None, now);
                     if self.unusable.insert(bmc.machine, text.clone()).as_ref() != Some(&text) {
                         tracing::warn!(machine = %bmc.machine, bmc = %bmc.url, text, "its BMC cannot be asked");
                     }
@@ -201,6 +248,38 @@ impl Executor {
         };
         let credentials = Credentials::new(bmc.username.clone(), Password::new(bmc.password.clone()));
         Client::new(&Address::new(&bmc.url, credentials, trust)?, redfish::Limits::default())
+    }
+
+    /// Machines of which nobody has said where their BMC is.
+    fn missing(&mut self) {
+        let now = self.now();
+        let wants = self.parts.wants.picked(|action| deeds::is_deed(action) || *action == Action::ReadInventory);
+        for machine in wants.into_iter().map(|it| it.machine) {
+            if !self.known.contains_key(&machine) && !self.unusable.contains_key(&machine) {
+                let text = "it is not known where its BMC is; say so with `hoheit machine bmc set`";
+                self.troubles.set(machine, trouble::NOT_SET, text, None, now);
+            }
+        }
+    }
+
+    /// How far firmware is, of those that flash some.
+    fn watch(&mut self) {
+        let now = self.now();
+        for (machine, known) in &mut self.known {
+            let tasks = updates::running(&known.updates);
+            if tasks.is_empty() || known.watching.is_some() || now.0 - known.watched_at.0 < updates::WATCH_EVERY {
+                continue;
+            }
+            known.watched_at = now;
+            let (client, places) = (known.client.clone(), self.looks.clone());
+            let watching = async move {
+                let (seen, _) = places.work(updates::look(&client, tasks)).await;
+                Ended::Watch { seen }
+            };
+            let task = self.tasks.spawn(watching).id();
+            known.watching = Some(task);
+            self.whose.insert(task, *machine);
+        }
     }
 
     /// Inventories that are wanted or old, and glances that are due; the well ones first.
@@ -245,11 +324,12 @@ impl Executor {
             Some(sent) => sent,
             None => {
                 let all = self.parts.store.bmc_sent().await?.into_iter().map(Wish::of_sent);
-                all.map(|(wish, again_at)| (wish, Noted { again_at, once: true })).collect()
+                all.map(|(wish, again_at)| (wish, Noted { again_at, once: true, failed: false })).collect()
             }
         };
         let wanted = self.parts.wants.picked(deeds::is_deed);
         let asked: BTreeMap<MachineId, &Wanted> = wanted.iter().map(|it| (it.machine, it)).collect();
+        self.troubles.wanted_by(|machine| asked.contains_key(&machine));
         sent.retain(|wish, noted| {
             let of = asked.get(&wish.machine);
             let here = of.map_or(noted.once, |it| wish.is_of(it));
@@ -257,7 +337,7 @@ impl Executor {
         });
         let mut begin = Vec::new();
         for one in &wanted {
-            let free = self.known.get(&one.machine).is_some_and(|known| known.doing.is_none());
+            let free = self.known.get(&one.machine).is_some_and(|known| known.doing.is_none() && !known.is_barred(now));
             let mut wishes = deeds::each(&one.actions).map(|action| (Wish::of(one, &action), action));
             begin.extend(wishes.find(|(wish, _)| free && !sent.contains_key(wish)));
         }
@@ -282,7 +362,7 @@ impl Executor {
         }
         for (wish, action) in begin {
             let Some(known) = self.known.get_mut(&wish.machine) else { continue };
-            let noted = Noted { again_at: again(&action), once: deeds::once(&action).is_some() };
+            let noted = Noted { again_at: again(&action), once: deeds::once(&action).is_some(), failed: false };
             sent.insert(wish.clone(), noted);
             let (client, places, wants) = (known.client.clone(), self.deeds.clone(), self.parts.wants.clone());
             let firmware = self.parts.firmware_url.clone();
@@ -323,13 +403,22 @@ impl Executor {
         let Some(known) = self.known.get_mut(&machine) else { return };
         let is_look = known.asking.take_if(|task| *task == id).is_some();
         let is_deed = known.doing.take_if(|task| *task == id).is_some();
+        let is_watch = known.watching.take_if(|task| *task == id).is_some();
+        let mut bytes = [0; 8];
+        (self.parts.random)(&mut bytes);
+        let dice = u64::from_le_bytes(bytes);
         match ended {
             Ok((_, Ended::Look { began, result })) if is_look => {
-                let mut bytes = [0; 8];
-                (self.parts.random)(&mut bytes);
                 known.backoff = match &result {
-                    Ok(_) => Backoff::succeeded(),
-                    Err(error) => known.backoff.failed(now, error.retry(), u64::from_le_bytes(bytes)),
+                    Ok(_) => {
+                        self.troubles.over(machine, false);
+                        Backoff::succeeded()
+                    }
+                    Err(error) => {
+                        let backoff = known.backoff.failed(now, error.retry(), dice);
+                        self.troubles.set(machine, error.kind(), &error.to_string(), Some(backoff.not_before), now);
+                        backoff
+                    }
                 };
                 if let Some(seen) = known.memory.take(machine, result, began, now) {
                     self.seen.insert(machine, (now, seen));
@@ -337,17 +426,51 @@ impl Executor {
             }
             Ok((_, Ended::Deed { wish, action, done })) if is_deed => match done {
                 // What came of it shows in the inventory, which may be read at once.
-                Some(Ok(())) => {
+                Some(Ok(task)) => {
                     tracing::info!(%machine, ?action, "asked of its BMC");
-                    known.asked_at = NEVER;
+                    (known.asked_at, known.refusals, known.barred) = (NEVER, Backoff::succeeded(), false);
+                    if updates::note(&mut known.updates, &wish, &action, task, now) {
+                        self.updated.insert(machine);
+                    }
+                    self.troubles.over(machine, true);
                 }
                 Some(Err(error)) => {
                     tracing::warn!(%machine, ?action, %error, "its BMC did not do what is wanted");
-                    self.again(wish, UnixMillis(now.0 + REFUSED_AGAIN));
+                    let harmful = deeds::once(&action).is_some();
+                    let at = match &error {
+                        // Perhaps it was done: it has the time that it takes.
+                        redfish::Error::Unsure(_) if harmful => self.again_at(&wish),
+                        error => {
+                            known.refusals = known.refusals.failed(now, error.retry(), dice);
+                            known.barred = matches!(error.kind(), "credentials" | "certificate");
+                            let at = known.refusals.not_before;
+                            self.again(wish, at);
+                            Some(at)
+                        }
+                    };
+                    match error.kind() {
+                        // It is the same for looks.
+                        kind @ ("credentials" | "certificate" | "unreachable")
+                            if !matches!(error, redfish::Error::Unsure(_)) =>
+                        {
+                            self.troubles.set(machine, kind, &error.to_string(), at, now);
+                        }
+                        _ => {
+                            let text = format!("{}: {error}", deeds::words(&action));
+                            self.troubles.set(machine, trouble::DEED, &text, at, now);
+                        }
+                    }
                 }
                 // Not wanted when its turn came; if it is once more, it is sent.
                 None => self.again(wish, now),
             },
+            Ok((_, Ended::Watch { seen })) if is_watch => {
+                if updates::take(&mut known.updates, seen, now) {
+                    self.updated.insert(machine);
+                    // What it installed shows in an inventory of afterwards.
+                    known.asked_at = NEVER;
+                }
+            }
             // Of a BMC that was here before.
             Ok(_) => {}
             Err(error) => tracing::error!(%machine, %error, "asking its BMC failed; it is asked again"),
@@ -357,20 +480,34 @@ impl Executor {
     /// A wish that was not done is sent again at this time.
     fn again(&mut self, wish: Wish, at: UnixMillis) {
         let Some(noted) = self.sent.as_mut().and_then(|sent| sent.get_mut(&wish)) else { return };
-        noted.again_at = at;
+        (noted.again_at, noted.failed) = (at, true);
         if noted.once {
             self.refused.push(wish.sent(at));
         }
     }
 
+    /// When this wish is sent again.
+    fn again_at(&self, wish: &Wish) -> Option<UnixMillis> {
+        self.sent.as_ref()?.get(wish).map(|noted| noted.again_at)
+    }
+
     async fn store(&mut self) -> Result<(), StoreError> {
-        if self.seen.is_empty() {
+        let now = self.now();
+        let mut seen: Vec<_> =
+            self.seen.iter().map(|(machine, (at, seen))| (*machine, *at, Observation::Bmc(seen.clone()))).collect();
+        seen.extend(self.troubles.news().map(|(machine, it)| (machine, now, Observation::BmcTrouble(it))));
+        for machine in &self.updated {
+            if let Some(known) = self.known.get(machine) {
+                seen.push((*machine, now, Observation::Updates(known.updates.clone())));
+            }
+        }
+        if seen.is_empty() {
             return Ok(());
         }
-        let seen: Vec<_> =
-            self.seen.iter().map(|(machine, (at, seen))| (*machine, *at, Observation::Bmc(seen.clone()))).collect();
         self.parts.store.observe(&seen).await?;
         self.seen.clear();
+        self.troubles.told();
+        self.updated.clear();
         self.parts.bell.ring();
         Ok(())
     }

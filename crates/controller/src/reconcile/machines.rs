@@ -33,6 +33,8 @@ const ASK_AGAIN: i64 = 30_000;
 /// A machine whose step the database refuses is tried again so often: a person must look at the log, and a row that is refused four
 /// times a second hides everything else in it.
 const LEFT_OUT_MILLIS: i64 = 30_000;
+/// Old events are looked for so often, and then in each turn until none are left: counting a million of them takes 0.1 s.
+const FORGET_EVERY: i64 = 3_600_000;
 /// A certificate waits for a checkpoint, and the sealer tells nobody.
 const SEALED_SOON: i64 = 250;
 
@@ -113,6 +115,8 @@ pub struct Reconciler {
     pub(super) open: BTreeMap<OrderId, store::OrderRow>,
     /// Domain pages that were told: cause, domain and since when.
     told: BTreeSet<(String, String, i64)>,
+    /// When old events were last looked for.
+    forgot_at: Option<UnixMillis>,
     /// Machines whose step could not be stored, and until when they are left alone.
     left_out: BTreeMap<MachineId, UnixMillis>,
 }
@@ -130,6 +134,7 @@ impl Reconciler {
     /// Takes over: from here on, an earlier reconciler of this site is refused.
     pub async fn start(mut parts: ReconcilerParts) -> Result<Reconciler, PassError> {
         let epoch = parts.store.fleet_epoch_take().await?;
+        parts.store.custody_fill().await?;
         parts.rules.listening_since = (parts.clock)();
         parts.wants.begin(epoch);
         let mut reconciler = Reconciler {
@@ -139,6 +144,7 @@ impl Reconciler {
             cables: Cables::default(),
             open: BTreeMap::new(),
             told: BTreeSet::new(),
+            forgot_at: None,
             left_out: BTreeMap::new(),
         };
         reconciler.read_cables().await?;
@@ -163,7 +169,24 @@ impl Reconciler {
         }
         let pass = self.machines().await?;
         let orders = self.orders().await?;
+        self.forget().await;
         Ok(Pass { more: pass.more || orders, ..pass })
+    }
+
+    /// Some old events; that some are left does no harm.
+    async fn forget(&mut self) {
+        let now = self.now();
+        if self.forgot_at.is_some_and(|at| now.0 - at.0 < FORGET_EVERY) {
+            return;
+        }
+        match self.parts.store.fleet_events_forget().await {
+            Ok(0) => self.forgot_at = Some(now),
+            Ok(events) => tracing::info!(events, "old events of machines were forgotten"),
+            Err(error) => {
+                self.forgot_at = Some(now);
+                tracing::warn!(%error, "old events could not be forgotten");
+            }
+        }
     }
 
     pub(super) fn now(&self) -> UnixMillis {
@@ -301,6 +324,7 @@ impl Reconciler {
         let step = lifecycle::step(spec, before, &due.observed, rules, now);
         let machine = step.next;
         let mut decided = Decided {
+            at: now,
             wake_at: UnixMillis(now.0 + wait(before, &machine, &step.actions)),
             wants: Vec::new(),
             events_taken: step.events_taken,

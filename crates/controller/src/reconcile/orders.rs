@@ -15,6 +15,10 @@ use types::{MachineId, OrderId, TaskId, UnixMillis};
 /// Many open orders are read in pages of this many: 300 orders of 10 kB are 3 MB.
 const PAGE: u32 = 300;
 
+/// A robot that was told to stop and does not say that it has is gone or mute, and its session finds that within minutes; a person
+/// has been to its zone in two hours. Longer, and a robot that was carried out of the hall would close a zone for ever.
+pub const LEFT_MILLIS_MAX: i64 = 7_200_000;
+
 /// The robots of the site, as `robots` knows them. A site without robots has [`NoRobots`].
 pub trait Robots: Send + Sync {
     /// Who is there, and what for.
@@ -24,6 +28,8 @@ pub trait Robots: Send + Sync {
     /// Has every robot stop whose task is not one of these any more: cancelled, taken by a person, given to another. Called
     /// in each turn, with all tasks that robots have.
     fn take_back(&self, theirs: &BTreeMap<TaskId, String>);
+    /// Whether this robot is there and at work on something else, or on nothing: then it is not at this task.
+    fn has_stopped(&self, robot: &str, task: TaskId) -> bool;
     /// What they said since the last call, oldest first.
     fn said(&self) -> Vec<Said>;
     /// The first so many of what they said are stored.
@@ -59,6 +65,9 @@ impl Robots for NoRobots {
     }
     fn give(&self, _: &str, _: &Order, _: TaskId) {}
     fn take_back(&self, _: &BTreeMap<TaskId, String>) {}
+    fn has_stopped(&self, _: &str, _: TaskId) -> bool {
+        false
+    }
     fn said(&self) -> Vec<Said> {
         Vec::new()
     }
@@ -82,11 +91,11 @@ pub enum TaskError {
     Store(#[from] StoreError),
 }
 
-/// Zones in which tasks of other orders are at work.
-fn busy(orders: &BTreeMap<OrderId, OrderRow>, except: OrderId) -> BTreeSet<String> {
+/// Zones in which tasks of other orders are at work, beside those where a robot has not stopped.
+fn busy(orders: &BTreeMap<OrderId, OrderRow>, except: OrderId, left: &BTreeSet<String>) -> BTreeSet<String> {
     let others = orders.values().filter(|row| row.order.id != except);
     let tasks = others.flat_map(|row| row.order.tasks.iter()).filter(|task| task.state == TaskState::Running);
-    tasks.map(|task| task.zone.clone()).filter(|zone| !zone.is_empty()).collect()
+    tasks.map(|task| task.zone.clone()).filter(|zone| !zone.is_empty()).chain(left.iter().cloned()).collect()
 }
 
 /// Something that a person did to a task or an order; stored with its audit entry, or refused.
@@ -101,12 +110,43 @@ pub async fn apply(
         Event::Start { .. } => store.zones_busy(row.order.id).await?,
         _ => BTreeSet::new(),
     };
-    let next = order::apply(&row.order, event, &busy, now)?;
+    let elsewhere = match event {
+        Event::Done { task, by, evidence } => elsewhere(store, &row.order, *task, by, evidence).await?,
+        _ => None,
+    };
+    let next = order::apply(&row.order, elsewhere.as_ref().unwrap_or(event), &busy, now)?;
     let seen = custody(&row.order, &next);
     let events = told(&row.order, &next, now);
     let swapped = swapped(&row.order, &next);
-    store.orders_change(&[(next.clone(), row.version)], &seen, &swapped, &events, entry).await?;
+    let left: Vec<_> = order::left(&row.order, &next).map(|left| (next.id, left, now)).into_iter().collect();
+    store.orders_change(&[(next.clone(), row.version)], &seen, &swapped, &left, &events, entry).await?;
     Ok(next)
+}
+
+/// What becomes of a word that a task is done if what was scanned is in another machine: a person must look, since one of two
+/// labels is wrong, or somebody scanned the wrong one. What is known in advance ([`Order::serial`]) is compared anyhow.
+async fn elsewhere(
+    store: &Store,
+    order: &Order,
+    task: TaskId,
+    by: &Assignee,
+    evidence: &[order::Evidence],
+) -> Result<Option<Event>, StoreError> {
+    let Some(found) = order.task(task) else { return Ok(None) };
+    let part = match found.verb {
+        Verb::Scan if order.kind == OrderKind::Receive && order.serial.is_none() => "chassis",
+        Verb::Swap => found.subject.as_str(),
+        _ => return Ok(None),
+    };
+    let running = found.state == TaskState::Running && found.assignee.as_ref() == Some(by);
+    let Some(scan) = evidence.iter().find(|one| one.kind == "scan").filter(|_| running) else { return Ok(None) };
+    let Some(holder) = store.serial_holder(part, &scan.value, order.machine).await? else { return Ok(None) };
+    let how = if holder.scanned { "in custody" } else { "planned" };
+    let why = format!(
+        "serial number {} is {how} as {} of {} ({}); one of the two labels is wrong",
+        scan.value, holder.part, holder.slot, holder.machine
+    );
+    Ok(Some(Event::Fail { task, by: by.clone(), why, retriable: false }))
 }
 
 /// What a receipt's scan and photograph say of the machine's custody.
@@ -187,31 +227,38 @@ impl Reconciler {
         self.read_orders().await?;
         self.parts.counts.orders(self.open.len());
         self.at(Stage::OrdersRead)?;
+        let ended: BTreeSet<TaskId> =
+            said.iter().filter(|word| word.what != Word::Started).map(|word| word.task).collect();
+        let left = self.zones_left(&ended, now).await?;
         if self.open.is_empty() && said.is_empty() {
             self.parts.robots.take_back(&BTreeMap::new());
             return Ok(false);
         }
         let mut before = Before::new();
         for word in &said {
-            self.hear(word, &mut before, now);
+            let word = self.where_it_is(word).await?;
+            self.hear(&word, &mut before, &left, now);
         }
         let late = self.open.values().filter(|row| order::is_late(&row.order, &self.parts.orders, now));
         let late: Vec<Order> = late.map(|row| order::step(&row.order, &self.parts.orders, now)).collect();
         for next in late {
             self.put(next, &mut before);
         }
-        self.assign(&mut before, now);
+        self.assign(&mut before, &left, now);
         let (mut write, mut seen, mut events) = (Vec::new(), Vec::new(), Vec::new());
-        let mut exchanged = Vec::new();
+        let (mut exchanged, mut gone) = (Vec::new(), Vec::new());
         for (id, old) in &before {
             let Some(row) = self.open.get(id) else { continue };
             seen.extend(custody(old, &row.order));
             exchanged.extend(swapped(old, &row.order));
             events.extend(told(old, &row.order, now));
+            // Who said it itself stands.
+            let left = order::left(old, &row.order).filter(|left| !ended.contains(&left.task));
+            gone.extend(left.map(|left| (*id, left, now)));
             write.push((row.order.clone(), row.version));
         }
         if !write.is_empty() {
-            let stored = self.parts.store.orders_change(&write, &seen, &exchanged, &events, None).await;
+            let stored = self.parts.store.orders_change(&write, &seen, &exchanged, &gone, &events, None).await;
             // What was kept is older or newer than what is stored now; it is read again.
             before.keys().for_each(|id| drop(self.open.remove(id)));
             match stored {
@@ -229,6 +276,32 @@ impl Reconciler {
             self.give(order);
         }
         Ok(!write.is_empty())
+    }
+
+    /// Zones of robots that have not stopped; those of who has are free from now on.
+    async fn zones_left(&self, ended: &BTreeSet<TaskId>, now: UnixMillis) -> Result<BTreeSet<String>, StoreError> {
+        let store = &self.parts.store;
+        let (mut zones, mut free) = (BTreeSet::new(), Vec::new());
+        for (left, since) in store.zones_left().await? {
+            if ended.contains(&left.task) || self.parts.robots.has_stopped(&left.robot, left.task) {
+                free.push(left.task);
+            } else if now.0 - since.0 > LEFT_MILLIS_MAX {
+                let text = format!(
+                    "{} never said that it stopped in zone {}; look where it is before anybody works there",
+                    left.robot, left.zone
+                );
+                tracing::error!(robot = %left.robot, text, "a zone is free again");
+                let event = FleetEvent { seq: 0, at: now, machine: None, kind: "page".to_owned(), text };
+                store.fleet_event(&event).await?;
+                free.push(left.task);
+            } else {
+                zones.insert(left.zone);
+            }
+        }
+        if !free.is_empty() {
+            store.zones_left_end(&free).await?;
+        }
+        Ok(zones)
     }
 
     /// Reads what changed since the last turn.
@@ -267,8 +340,21 @@ impl Reconciler {
         }
     }
 
+    /// A robot that scanned what is in another machine has not done its task.
+    async fn where_it_is(&self, word: &Said) -> Result<Said, StoreError> {
+        let Word::Done(evidence) = &word.what else { return Ok(word.clone()) };
+        let holds = |row: &&OrderRow| row.order.tasks.iter().any(|task| task.id == word.task);
+        let Some(row) = self.open.values().find(holds) else { return Ok(word.clone()) };
+        let by = Assignee::Robot(word.robot.clone());
+        let order = begun(&row.order, word, self.now());
+        Ok(match elsewhere(&self.parts.store, &order, word.task, &by, evidence).await? {
+            Some(Event::Fail { why, .. }) => Said { what: Word::Failed { why, retriable: false }, ..word.clone() },
+            _ => word.clone(),
+        })
+    }
+
     /// A robot's word changes its own task, or nothing.
-    fn hear(&mut self, word: &Said, before: &mut Before, now: UnixMillis) {
+    fn hear(&mut self, word: &Said, before: &mut Before, left: &BTreeSet<String>, now: UnixMillis) {
         let holds = |row: &&OrderRow| row.order.tasks.iter().any(|task| task.id == word.task);
         let Some(row) = self.open.values().find(holds) else { return };
         let by = Assignee::Robot(word.robot.clone());
@@ -286,7 +372,7 @@ impl Reconciler {
                 }
             }
         };
-        match order::apply(&begun(&row.order, word, now), &event, &busy(&self.open, row.order.id), now) {
+        match order::apply(&begun(&row.order, word, now), &event, &busy(&self.open, row.order.id, left), now) {
             Ok(next) => self.put(next, before),
             // It says that it is done and does not show it: that is an attempt that failed, or it would say so for ever.
             Err(refusal @ (Refusal::EvidenceMissing(_) | Refusal::EvidenceTooMuch)) => {
@@ -304,7 +390,7 @@ impl Reconciler {
     }
 
     /// Gives ready tasks to robots that are fit.
-    fn assign(&mut self, before: &mut Before, now: UnixMillis) {
+    fn assign(&mut self, before: &mut Before, left: &BTreeSet<String>, now: UnixMillis) {
         let robots = self.robots();
         if robots.is_empty() {
             return;
@@ -312,6 +398,9 @@ impl Reconciler {
         let orders: Vec<Order> = self.open.values().map(|row| row.order.clone()).collect();
         for gift in order::assign(&orders, &robots) {
             let Some(row) = self.open.get(&gift.order) else { continue };
+            if row.order.task(gift.task).is_some_and(|task| left.contains(&task.zone)) {
+                continue;
+            }
             let event = Event::Assign { task: gift.task, to: Assignee::Robot(gift.robot) };
             if let Ok(next) = order::apply(&row.order, &event, &BTreeSet::new(), now) {
                 self.put(next, before);
@@ -328,5 +417,71 @@ impl Reconciler {
                 self.parts.robots.give(robot, order, task.id);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fleet::order::{Evidence, Task};
+
+    fn order(kind: OrderKind, verb: Verb, state: TaskState, scans: &[&str]) -> Order {
+        let evidence = |value: &&str| Evidence {
+            kind: "scan".to_owned(),
+            value: (*value).to_owned(),
+            sha256: None,
+            by: "tok_a".to_owned(),
+            at: UnixMillis(1),
+        };
+        let task = Task {
+            id: TaskId(1),
+            verb,
+            subject: "gpu3".to_owned(),
+            state,
+            mass_g: 0,
+            zone: String::new(),
+            confirmations_min: 0,
+            confirmed_by: Vec::new(),
+            assignee: None,
+            attempts: 0,
+            evidence: scans.iter().map(evidence).collect(),
+            note: None,
+            changed_at: UnixMillis(1),
+        };
+        Order {
+            id: OrderId(1),
+            machine: MachineId(1),
+            entry: 1,
+            kind,
+            state: OrderState::Open,
+            made_at: UnixMillis(1),
+            slot: "h1/r01/k01/u01".to_owned(),
+            serial: None,
+            tasks: vec![task],
+            finding: None,
+        }
+    }
+
+    /// An attempt that failed showed a part that was taken out again: in the machine is what was scanned last.
+    #[test]
+    fn the_part_that_was_scanned_last_is_in_the_bill() {
+        let of = |state, scans: &[&str]| order(OrderKind::Repair, Verb::Swap, state, scans);
+        let before = of(TaskState::Running, &["first"]);
+        let done = of(TaskState::Done, &["first", "second"]);
+        let expected = Swapped { machine: MachineId(1), part: "gpu3".to_owned(), serial: "second".to_owned() };
+        assert_eq!(swapped(&before, &done), [expected]);
+        // Not before it is done, and once.
+        assert_eq!(swapped(&before, &before), []);
+        assert_eq!(swapped(&done, &done), []);
+        assert_eq!(swapped(&of(TaskState::Running, &[]), &of(TaskState::Done, &[])), []);
+    }
+
+    #[test]
+    fn custody_is_of_what_was_scanned_last() {
+        let of = |state, scans: &[&str]| order(OrderKind::Receive, Verb::Scan, state, scans);
+        let seen = custody(&of(TaskState::Running, &["other"]), &of(TaskState::Done, &["other", "right"]));
+        assert!(matches!(seen.as_slice(), [(MachineId(1), _, Observation::Custody(seen))] if seen.serial == "right"));
+        let install = order(OrderKind::Install, Verb::Scan, TaskState::Done, &["right"]);
+        assert!(custody(&of(TaskState::Running, &[]), &install).is_empty());
     }
 }

@@ -196,6 +196,12 @@ impl Robots for LinkedRobots {
         }
     }
 
+    fn has_stopped(&self, robot: &str, task: TaskId) -> bool {
+        let view = self.0.handle.views().into_iter().find(|view| view.robot.to_string() == robot);
+        let stands = |view: &vda5050::session::View| view.unavailable.is_none() && view.busy != Some(task);
+        view.is_some_and(|view| self.is_known(&view.robot) && stands(&view))
+    }
+
     fn said(&self) -> Vec<Said> {
         self.0.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -4,12 +4,12 @@ use crate::site::Site;
 use agent::ca::Issued;
 use agent::site::{Desk, FullState, NumberedEvent, Redeem, Refusal, Run, Seen};
 use agent::token::Token;
-use agent::wire::CommandKind;
+use agent::wire::{CommandKind, Done};
 use controller::agents::{AgentDesk, SKEW_MOVED_MILLIS, STANDING_MILLIS};
 use controller::reconcile::{Bell, Wanted, Wants};
 use fleet::action::Action;
 use fleet::machine::{Finding, Lifecycle};
-use fleet::observed::{AgentSeen, EventKind, Validation};
+use fleet::observed::{AgentSeen, EventKind, SuiteRefused, Validation};
 use serde_json::json;
 use std::collections::BTreeMap;
 use types::{MachineId, UnixMillis};
@@ -216,4 +216,34 @@ async fn a_clock_that_was_set_is_seen_without_anything_else() {
     // The rest of what is known stays, and it is due.
     let observed = site.store.observed(machine).await.unwrap();
     assert_eq!((observed.agent.unwrap().driver.as_str(), observed.running), ("580", 3));
+}
+
+/// What an agent will never begin holds its machine, with its words; what it does not begin for now does not.
+#[tokio::test]
+async fn a_suite_that_is_refused_is_seen_and_told() {
+    let site = Site::start().await;
+    let (desk, wants, machine) = desk(&site).await;
+    let slot = "h1/r01/k01/u01".to_owned();
+    let actions = vec![Action::Validate { suite: "burn-in".into() }];
+    wants.set(Wanted { machine, slot, lifecycle: Lifecycle::Provisioned, entry: 5, attempt: 1, actions });
+    let say = async |id: &str, later: bool, at: UnixMillis| {
+        let (id, text) = (id.to_owned(), "suite: there is none called burn-in".to_owned());
+        let done = vec![Done { id, ok: false, text, later }];
+        desk.report(&Seen { done, ..seen(machine, at) }).await.unwrap();
+        let observed = site.store.observed(machine).await.unwrap().refused;
+        let told = site.store.fleet_events_last(Some(machine), 100).await.unwrap();
+        let told = told.into_iter().filter(|event| event.kind == "agent").map(|event| event.text);
+        (observed, told.collect::<Vec<_>>())
+    };
+    assert_eq!(say("validate/5/1", true, NOW).await, (None, Vec::new()));
+    // Of an attempt before, and of something else.
+    assert_eq!(say("validate/5/0", false, NOW).await, (None, Vec::new()));
+    assert_eq!(say("reset/3/1", false, NOW).await, (None, Vec::new()));
+    let (refused, told) = say("validate/5/1", false, NOW).await;
+    let text = "suite: there is none called burn-in".to_owned();
+    let expected = SuiteRefused { suite: "burn-in".into(), entry: 5, attempt: 1, text, at: NOW };
+    assert_eq!(refused.as_ref(), Some(&expected));
+    assert_eq!(told, ["suite_refused: burn-in: suite: there is none called burn-in"]);
+    // Said again, it is nothing new.
+    assert_eq!(say("validate/5/1", false, later(10)).await, (refused, told));
 }

@@ -7,7 +7,7 @@ use controller::reconcile::bmcs::{BmcParts, GLANCE_EVERY, PROVISION_AGAIN, READ_
 use controller::reconcile::{Wanted, Wants};
 use fleet::action::Action;
 use fleet::machine::{Lifecycle, Machine};
-use fleet::observed::BmcSeen;
+use fleet::observed::{BmcSeen, Observed, UpdateState};
 use redfish::fake::{Bmc, Misdeed, Options, Server, Shape};
 use serde_json::json;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ struct Hall {
     bmcs: Vec<Arc<Bmc>>,
     wants: Wants,
     executor: JoinHandle<()>,
-    _server: Server,
+    server: Server,
 }
 
 impl Drop for Hall {
@@ -61,7 +61,7 @@ impl Hall {
         site.store.bmc_set(&rows, &entry(&site, "bmc.set")).await.unwrap();
         let wants = Wants::default();
         let executor = tokio::spawn(run(Hall::parts(&site, &wants)));
-        Hall { site, bmcs, wants, executor, _server: server }
+        Hall { site, bmcs, wants, executor, server: server }
     }
 
     fn parts(site: &Site, wants: &Wants) -> BmcParts {
@@ -103,6 +103,17 @@ impl Hall {
         loop {
             let seen = self.site.store.observed(MachineId(n)).await.unwrap().bmc;
             if let Some(seen) = seen.filter(|seen| so(seen)) {
+                return seen;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// What is stored of machine 1 when it is so.
+    async fn observed(&self, so: impl Fn(&Observed) -> bool) -> Observed {
+        loop {
+            let seen = self.site.store.observed(MachineId(1)).await.unwrap();
+            if so(&seen) {
                 return seen;
             }
             tokio::task::yield_now().await;
@@ -256,4 +267,155 @@ async fn a_fenced_controller_sends_nothing_more() {
         tokio::task::yield_now().await;
     }
     assert_eq!(hall.bmcs[0].resets().len(), 1);
+}
+
+const RESET: &str = "/redfish/v1/Systems/System/Actions/ComputerSystem.Reset";
+const UPDATE: &str = "/redfish/v1/UpdateService/Actions/UpdateService.SimpleUpdate";
+/// Longer than any wait after a refusal that may pass by itself.
+const REFUSED_AGAIN_MAX: i64 = 300_000;
+
+/// The BMC does it and its answer is lost. What is asked afterwards is the proof that it could have been sent again and was not.
+#[tokio::test]
+async fn what_may_have_been_done_is_not_sent_again() {
+    let hall = Hall::start(1, |bmcs| bmcs[0].misbehave(RESET, Misdeed::DoneThenClose)).await;
+    hall.want(1, 1, vec![Action::Provision]);
+    assert_eq!(hall.resets(1).await, ["On"]);
+    let trouble = hall.observed(|seen| seen.bmc_trouble.is_some()).await.bmc_trouble.unwrap();
+    assert!(trouble.text.starts_with("booting the installer: it may have been done: "), "{}", trouble.text);
+    let now = hall.site.clock.load(Ordering::Relaxed);
+    assert!(trouble.next_try.unwrap().0 > now + REFUSED_AGAIN_MAX, "{trouble:?}");
+    hall.bmcs[0].behave();
+    hall.later(REFUSED_AGAIN_MAX);
+    hall.want(1, 1, vec![Action::Provision, Action::PowerOff]);
+    assert_eq!(hall.resets(2).await, ["On", "ForceOff"]);
+    // Firmware the same.
+    hall.bmcs[0].misbehave(UPDATE, Misdeed::DoneThenClose);
+    let update = |name: &str| Action::UpdateFirmware { components: vec![format!("{name}@2")] };
+    hall.want(1, 1, vec![update("a")]);
+    hall.observed(|seen| seen.bmc_trouble.as_ref().is_some_and(|it| it.text.starts_with("updating a@2"))).await;
+    hall.bmcs[0].behave();
+    hall.later(REFUSED_AGAIN_MAX);
+    hall.want(1, 1, vec![update("a"), update("b")]);
+    while !hall.bmcs[0].updates().contains(&"b".to_owned()) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(hall.bmcs[0].updates(), ["a", "b"]);
+    // What nobody wants any more is no trouble.
+    hall.bmcs[0].misbehave(UPDATE, Misdeed::Status(400));
+    hall.want(1, 1, vec![update("c")]);
+    hall.observed(|seen| seen.bmc_trouble.as_ref().is_some_and(|it| it.text.starts_with("updating c@2"))).await;
+    hall.want(1, 1, Vec::new());
+    hall.observed(|seen| seen.bmc_trouble.is_none()).await;
+}
+
+/// What was refused was not done: it is sent again soon, later each time. What brings about what is so already is looked at first
+/// and may be sent at any time.
+#[tokio::test]
+async fn what_was_refused_is_sent_again_and_what_is_so_already_is_not() {
+    let hall = Hall::start(1, |bmcs| bmcs[0].misbehave(RESET, Misdeed::Status(503))).await;
+    hall.want(1, 1, vec![Action::Provision]);
+    let trouble = hall.observed(|seen| seen.bmc_trouble.is_some()).await.bmc_trouble.unwrap();
+    let now = hall.site.clock.load(Ordering::Relaxed);
+    assert!((now..=now + 10_000).contains(&trouble.next_try.unwrap().0), "{trouble:?}");
+    assert_eq!((trouble.kind.as_str(), hall.bmcs[0].resets().len()), ("deed", 0));
+    hall.bmcs[0].behave();
+    hall.later(10_000);
+    assert_eq!(hall.resets(1).await, ["On"]);
+    assert_eq!(hall.observed(|seen| seen.bmc_trouble.is_none()).await.bmc_trouble, None);
+    // It is on by now, and the answer to that was lost; nothing more is asked of its power.
+    hall.bmcs[0].misbehave(RESET, Misdeed::DoneThenClose);
+    hall.want(1, 2, vec![Action::PowerOff]);
+    hall.resets(2).await;
+    hall.observed(|seen| seen.bmc_trouble.is_some()).await;
+    hall.bmcs[0].behave();
+    hall.later(10_000);
+    hall.observed(|seen| seen.bmc_trouble.is_none()).await;
+    assert_eq!(hall.bmcs[0].resets(), ["On", "ForceOff"]);
+}
+
+/// Why a BMC says nothing is kept with its machine: its kind, since when, and when it is asked again.
+#[tokio::test]
+async fn why_a_bmc_does_not_answer_is_kept_until_it_does() {
+    let mut hall = Hall::start(1, |_| {}).await;
+    let set = async |hall: &Hall, url: &str, password: &str| {
+        let (machine, url) = (MachineId(1), url.to_owned());
+        let (username, password) = ("root".to_owned(), password.to_owned());
+        let row = store::Bmc { machine, url, username, password, pin: None };
+        hall.site.store.bmc_set(&[row], &entry(&hall.site, "bmc.set")).await.unwrap();
+    };
+    let url = hall.server.url(0);
+    set(&hall, &url, "wrong").await;
+    hall.want(1, 1, vec![Action::ReadInventory, Action::PowerOn]);
+    let first = hall.observed(|seen| seen.bmc_trouble.is_some()).await.bmc_trouble.unwrap();
+    assert_eq!((first.kind.as_str(), first.text.contains("credentials refused")), ("credentials", true), "{first:?}");
+    let next = first.next_try.unwrap();
+    assert!(next.0 - first.since.0 >= 900_000, "asked on, it would lock the account: {first:?}");
+    // As long as it is so, it is since then, over the next start, too.
+    hall.restart();
+    hall.later(1_800_000);
+    let later = hall.observed(|seen| seen.bmc_trouble.as_ref().is_some_and(|it| it.next_try > Some(next))).await;
+    assert_eq!(later.bmc_trouble.unwrap().since, first.since);
+    // One without a pin, at an address that needs one.
+    set(&hall, "https://127.0.0.1:1", "pw").await;
+    let unusable = hall.observed(|seen| seen.bmc_trouble.as_ref().is_some_and(|it| it.kind == "unusable")).await;
+    let unusable = unusable.bmc_trouble.unwrap();
+    assert_eq!((unusable.next_try, unusable.text.contains("--pin")), (None, true), "{unusable:?}");
+    // Set right, all of it is done at once, also what waited for half an hour.
+    set(&hall, &url, "pw").await;
+    hall.resets(1).await;
+    hall.observed(|seen| seen.bmc_trouble.is_none() && seen.bmc.is_some()).await;
+}
+
+/// A machine whose BMC nobody has set says so.
+#[tokio::test]
+async fn a_bmc_that_is_not_set_is_said() {
+    let hall = Hall::start(1, |_| {}).await;
+    let second = Machine::planned(MachineId(2), UnixMillis(START));
+    let change = SiteChange { add: vec![(spec(2), second)], change: Vec::new() };
+    let applied = entry(&hall.site, "site.apply");
+    hall.site.store.site_apply(("", None), "sha256:00", UnixMillis(START), &change, &applied).await.unwrap();
+    hall.want(2, 1, vec![Action::ReadInventory]);
+    let trouble = loop {
+        if let Some(trouble) = hall.site.store.observed(MachineId(2)).await.unwrap().bmc_trouble {
+            break trouble;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!((trouble.kind.as_str(), trouble.next_try), ("not_set", None));
+    assert!(trouble.text.contains("hoheit machine bmc set"), "{}", trouble.text);
+}
+
+/// What a BMC took over is watched to its end, over a restart of ours; the restart that it waits for is noted, and brings it.
+#[tokio::test]
+async fn firmware_is_watched_to_its_end_and_restarted_for() {
+    let mut hall = Hall::start(1, |bmcs| bmcs[0].stage_updates()).await;
+    let update = |name: &str| Action::UpdateFirmware { components: vec![name.to_owned()] };
+    let bios = "HostBIOS_0@9.9";
+    hall.want(1, 1, vec![update(bios), update("other@1")]);
+    let state = |seen: &Observed, name: &str| {
+        let updates = seen.updates.as_ref()?;
+        Some(updates.components.get(name)?.state.clone())
+    };
+    let sent = hall.observed(|seen| state(seen, "other@1").is_some()).await.updates.unwrap();
+    assert_eq!((sent.entry, sent.attempt, sent.restarted_at), (1, 0, None));
+    hall.restart();
+    let over = |seen: &Observed| state(seen, bios) == Some(UpdateState::Ended);
+    while !over(&hall.site.store.observed(MachineId(1)).await.unwrap()) {
+        hall.later(15_000);
+        tokio::task::yield_now().await;
+    }
+    let failed = UpdateState::Failed("the image is for another machine".to_owned());
+    hall.observed(|seen| state(seen, "other@1").as_ref() == Some(&failed)).await;
+    hall.want(1, 1, vec![Action::ReadInventory]);
+    let version = |seen: &BmcSeen| seen.inventory.firmware.get("HostBIOS_0").cloned().unwrap_or_default();
+    assert_ne!(version(&hall.seen(1, |_| true).await), "9.9");
+    hall.want(1, 1, vec![Action::PowerCycle, Action::ReadInventory]);
+    let now = hall.site.clock.load(Ordering::Relaxed);
+    let restarted = hall.observed(|seen| seen.updates.as_ref().is_some_and(|it| it.restarted_at.is_some())).await;
+    assert_eq!(restarted.updates.unwrap().restarted_at, Some(UnixMillis(now)));
+    hall.seen(1, |seen| version(seen) == "9.9").await;
+    assert_eq!(hall.bmcs[0].resets().len(), 1);
+    // Another stay begins with nothing.
+    hall.want(1, 2, vec![update(bios)]);
+    hall.observed(|seen| seen.updates.as_ref().is_some_and(|it| it.entry == 2 && it.restarted_at.is_none())).await;
 }

@@ -223,3 +223,53 @@ async fn a_retirement_is_not_taken_back_by_the_same_file() {
     assert_eq!(applied["changed"], json!([]));
     assert!(!site.store.machine(machine).await.unwrap().unwrap().spec.wanted);
 }
+
+/// Robots, zones, ports: what is read from the stored file later must be the file that was applied.
+#[tokio::test]
+async fn a_file_that_changes_no_machine_is_stored_all_the_same() {
+    let site = Site::start().await;
+    site.machine().await;
+    let apply = async |text: &str, dry_run: bool| {
+        let body = Some(json!({ "text": text, "dry_run": dry_run }));
+        site.ask(&site.admin, "PUT", "/api/v1/site", body).await.expect(200)
+    };
+    let robots = "\n[[robots]]\nmanufacturer = \"acme\"\nnames = \"r1\"\nzones = \"h1\"\n";
+    let text = format!("{}{robots}", crate::site::SITE_FILE);
+    assert_eq!(apply(&text, true).await["version"], Value::Null);
+    let applied = apply(&text, false).await;
+    assert_eq!((&applied["version"], &applied["changed"]), (&json!(2), &json!([])));
+    let stored = site.get("/api/v1/site").await.expect(200);
+    assert!(stored["text"].as_str().unwrap().contains("acme"), "{stored}");
+    let newest = site.audit().await.pop().unwrap();
+    assert_eq!(newest["action"], "site.update");
+    // The very same again is nothing.
+    assert_eq!(apply(&text, false).await["version"], Value::Null);
+    assert_eq!(site.store.site_version().await.unwrap(), 2);
+}
+
+/// A slot whose machine is retired and gone gets another one as its warning says.
+#[tokio::test]
+async fn a_slot_of_a_retired_machine_is_planned_anew_as_its_warning_says() {
+    let site = Site::start().await;
+    let machine = site.machine().await;
+    let slot = site.store.machine(machine).await.unwrap().unwrap().spec.slot;
+    site.post(&format!("/api/v1/machines/{machine}"), json!({ "do": "retire", "reason": "sold" })).await.expect(200);
+    site.order().await;
+    let gone = site.store.machine(machine).await.unwrap().unwrap();
+    assert_eq!(gone.machine.lifecycle, fleet::machine::Lifecycle::Retired);
+    let apply = async |text: &str| {
+        let body = Some(json!({ "text": text }));
+        site.ask(&site.admin, "PUT", "/api/v1/site", body).await.expect(200)
+    };
+    let file = crate::site::SITE_FILE;
+    let told = apply(file).await;
+    let warning = told["warnings"][0].as_str().unwrap();
+    assert!(warning.starts_with(&format!("{slot}: ")) && warning.contains("without this slot"), "{told}");
+    let other = if slot.ends_with("u01") { "u13" } else { "u01" };
+    let without = file.replace("slots = \"u01, u13\"\nmachines = 2", &format!("slots = \"{other}\"\nmachines = 1"));
+    let without = without.split("# Whatever differs").next().unwrap();
+    let applied = apply(without).await;
+    assert_eq!((&applied["version"], &applied["removed"]), (&json!(2), &json!([])), "{applied}");
+    let applied = apply(file).await;
+    assert_eq!((&applied["version"], &applied["added"]), (&json!(3), &json!([slot])), "{applied}");
+}

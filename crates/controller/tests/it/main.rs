@@ -12,5 +12,6 @@ mod lifecycle;
 mod openapi;
 mod partners;
 mod reconcile;
+mod robots;
 mod sealing;
 mod site;

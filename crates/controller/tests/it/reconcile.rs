@@ -160,6 +160,10 @@ impl Robots for Quick {
         self.theirs.lock().unwrap().clone_from(theirs);
     }
 
+    fn has_stopped(&self, _: &str, _: TaskId) -> bool {
+        false
+    }
+
     fn said(&self) -> Vec<Said> {
         self.said.lock().unwrap().clone()
     }
@@ -364,4 +368,160 @@ async fn what_was_not_stored_is_wanted_of_nobody() {
     let mut reconciler = Reconciler::start(parts).await.unwrap();
     assert_eq!(reconciler.machines().await.unwrap(), Default::default());
     assert_eq!(world.wants.of(machine).unwrap().actions, [Action::ReadInventory]);
+}
+
+/// Two labels with one serial number, or one that was scanned twice: the second order is held and says where the other is.
+#[tokio::test]
+async fn what_is_in_custody_of_another_machine_is_not_taken_twice() {
+    let planned = |n: u128, serials: &[(&str, &str)]| {
+        let serials = serials.iter().map(|(part, serial)| ((*part).to_owned(), (*serial).to_owned())).collect();
+        (Spec { serials, ..spec(n) }, fleet::machine::Machine::planned(MachineId(n), UnixMillis(START)))
+    };
+    let world = World::of(vec![planned(1, &[]), planned(2, &[]), planned(3, &[("chassis", "S3")])]).await;
+    let mut reconciler = Reconciler::start(world.parts()).await.unwrap();
+    while reconciler.turn().await.unwrap().more {}
+    let store = world.site.store.clone();
+    let by = fleet::order::Assignee::Person("tok_a".to_owned());
+    let scan = async |n: u128, serial: &str| {
+        loop {
+            let row = store.orders_of(MachineId(n)).await.unwrap().remove(0);
+            let now = world.now();
+            let of = |verb: Verb| row.order.tasks.iter().find(|task| task.verb == verb).unwrap().clone();
+            let (receive, scan) = (of(Verb::Receive), of(Verb::Scan));
+            let evidence = |kind: &str| fleet::order::Evidence {
+                kind: kind.to_owned(),
+                value: serial.to_owned(),
+                sha256: None,
+                by: "tok_a".to_owned(),
+                at: now,
+            };
+            let event = match (receive.state, scan.state) {
+                (TaskState::Ready, _) => OrderEvent::Start { task: receive.id, by: by.clone() },
+                (TaskState::Running, _) => OrderEvent::Done { task: receive.id, by: by.clone(), evidence: Vec::new() },
+                (_, TaskState::Ready) => OrderEvent::Start { task: scan.id, by: by.clone() },
+                (_, TaskState::Running) => {
+                    OrderEvent::Done { task: scan.id, by: by.clone(), evidence: vec![evidence("scan")] }
+                }
+                _ => return row.order,
+            };
+            apply(&store, &row, &event, None, now).await.unwrap();
+        }
+    };
+    assert_eq!(scan(1, "S1").await.state, OrderState::Open);
+    let held = scan(2, "S1").await;
+    let text = held.finding.unwrap().text;
+    let expected = "scan: serial number S1 is in custody as chassis of h1/r01/k01/u01";
+    assert!(held.state == OrderState::Held && text.starts_with(expected), "{text}");
+    assert_eq!(store.observed(MachineId(2)).await.unwrap().custody, None);
+    while reconciler.turn().await.unwrap().more {}
+    let machine = store.machine(MachineId(2)).await.unwrap().unwrap().machine;
+    assert_eq!(machine.hold.as_ref().map(|hold| hold.code.as_str()), Some("order_held"));
+    assert!(machine.reason.contains(expected), "{}", machine.reason);
+    // What another's bill names is that one's, though it has not come.
+    let row = store.orders_of(MachineId(2)).await.unwrap().remove(0);
+    let resume = OrderEvent::Resume { by: "tok_a".to_owned(), reason: "once more".to_owned() };
+    apply(&store, &row, &resume, None, world.now()).await.unwrap();
+    let text = scan(2, "S3").await.finding.unwrap().text;
+    assert!(text.contains("S3 is planned as chassis of h1/r01/k03/u01"), "{text}");
+    let row = store.orders_of(MachineId(2)).await.unwrap().remove(0);
+    apply(&store, &row, &resume, None, world.now()).await.unwrap();
+    assert_eq!(scan(2, "S2").await.state, OrderState::Open);
+    assert_eq!(store.observed(MachineId(2)).await.unwrap().custody.unwrap().serial, "S2");
+}
+
+/// A robot that begins, and says nothing more before it is asked to.
+#[derive(Default)]
+struct Slow {
+    said: Mutex<Vec<Said>>,
+    given: Mutex<Option<(TaskId, String)>>,
+    stopped: std::sync::atomic::AtomicBool,
+}
+
+impl Robots for Slow {
+    fn fit(&self) -> Vec<RobotFit> {
+        let (id, verbs) = ("acme/r1".to_owned(), BTreeSet::from([Verb::Scan]));
+        let busy = self.given.lock().unwrap().is_some();
+        vec![RobotFit { id, payload_g: 200_000, verbs, zones: Vec::new(), battery_percent: 100, busy }]
+    }
+
+    fn give(&self, robot: &str, order: &Order, task: TaskId) {
+        let mut given = self.given.lock().unwrap();
+        if order.kind == fleet::order::OrderKind::Install && given.is_none() {
+            *given = Some((task, robot.to_owned()));
+            self.said.lock().unwrap().push(Said { task, robot: robot.to_owned(), what: Word::Started });
+        }
+    }
+
+    fn take_back(&self, _: &BTreeMap<TaskId, String>) {}
+
+    fn has_stopped(&self, _: &str, _: TaskId) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    fn said(&self) -> Vec<Said> {
+        self.said.lock().unwrap().clone()
+    }
+
+    fn stored(&self, count: usize) {
+        self.said.lock().unwrap().drain(..count);
+    }
+}
+
+/// Two machines in one zone; a robot is at one when a person cancels its order. Nobody begins at the other before the robot has
+/// said that it stopped, is seen to stand, or was silent for too long.
+#[tokio::test]
+async fn a_zone_stays_closed_until_its_robot_has_stopped() {
+    for end in ["said", "seen", "silent"] {
+        let in_aisle = |n: u128| Spec { zone: Some("aisle".to_owned()), ..spec(n) };
+        let planned = |n: u128| fleet::machine::Machine::planned(MachineId(n), UnixMillis(START));
+        let mut world = World::of(vec![(in_aisle(1), planned(1)), (in_aisle(2), planned(2))]).await;
+        let mut people = Reconciler::start(world.parts()).await.unwrap();
+        until(&mut world, &mut people, Lifecycle::Received).await;
+        let robot = Arc::new(Slow::default());
+        let parts = ReconcilerParts { robots: robot.clone(), ..world.parts() };
+        let mut reconciler = Reconciler::start(parts).await.unwrap();
+        let store = world.site.store.clone();
+        let install = async |n: u128| store.orders_of(MachineId(n)).await.unwrap().remove(1);
+        while reconciler.turn().await.unwrap().more {}
+        let by = fleet::order::Assignee::Person("tok_a".to_owned());
+        for n in [1, 2] {
+            let moved = install(n).await.order.tasks[0].id;
+            let start = OrderEvent::Start { task: moved, by: by.clone() };
+            apply(&store, &install(n).await, &start, None, world.now()).await.unwrap();
+            let done = OrderEvent::Done { task: moved, by: by.clone(), evidence: Vec::new() };
+            apply(&store, &install(n).await, &done, None, world.now()).await.unwrap();
+        }
+        while robot.given.lock().unwrap().is_none() {
+            reconciler.turn().await.unwrap();
+        }
+        while reconciler.turn().await.unwrap().more {}
+        let (task, name) = robot.given.lock().unwrap().clone().unwrap();
+        let row = store.order_of_task(task).await.unwrap().unwrap();
+        let other = MachineId(3 - row.order.machine.0);
+        assert_eq!(row.order.task(task).unwrap().state, TaskState::Running);
+        apply(&store, &row, &OrderEvent::Cancel { why: "not today".to_owned() }, None, world.now()).await.unwrap();
+        while reconciler.turn().await.unwrap().more {}
+        let scan = install(other.0).await.order.tasks[1].id;
+        let begin = async || {
+            let row = install(other.0).await;
+            apply(&store, &row, &OrderEvent::Start { task: scan, by: by.clone() }, None, world.now()).await
+        };
+        let refused = begin().await.unwrap_err().to_string();
+        assert!(refused.contains("zone aisle"), "{end}: {refused}");
+        match end {
+            "said" => {
+                let what = Word::Lost("cancelled".to_owned());
+                robot.said.lock().unwrap().push(Said { task, robot: name, what });
+            }
+            "seen" => robot.stopped.store(true, Ordering::Relaxed),
+            _ => drop(
+                world.site.clock.fetch_add(controller::reconcile::orders::LEFT_MILLIS_MAX + 60_000, Ordering::Relaxed),
+            ),
+        }
+        while reconciler.turn().await.unwrap().more {}
+        begin().await.unwrap();
+        let told = store.fleet_events_last(None, 100).await.unwrap();
+        let paged = told.iter().any(|event| event.text.starts_with("acme/r1 never said that it stopped in zone aisle"));
+        assert_eq!(paged, end == "silent");
+    }
 }

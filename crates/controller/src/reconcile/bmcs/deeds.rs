@@ -11,8 +11,8 @@ use types::{MachineId, UnixMillis};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Wish {
     pub machine: MachineId,
-    entry: u64,
-    attempt: u32,
+    pub entry: u64,
+    pub attempt: u32,
     action: String,
 }
 
@@ -71,26 +71,45 @@ pub(super) fn once(action: &Action) -> Option<i64> {
     }
 }
 
-pub(super) async fn carry_out(client: &Client, action: &Action, firmware: Option<&str>) -> Result<(), redfish::Error> {
+/// A deed in words, for people.
+pub(super) fn words(action: &Action) -> String {
     match action {
-        Action::PowerOn => client.reset(Reset::On).await.map(drop),
-        Action::PowerOff => client.reset(Reset::ForceOff).await.map(drop),
-        Action::PowerCycle => client.reset(Reset::Cycle).await.map(drop),
+        Action::PowerOn => "switching it on".to_owned(),
+        Action::PowerOff => "switching it off".to_owned(),
+        Action::PowerCycle => "restarting it".to_owned(),
+        Action::Provision => "booting the installer".to_owned(),
+        Action::UpdateFirmware { components } => format!("updating {}", components.join(", ")),
+        _ => "what is wanted".to_owned(),
+    }
+}
+
+/// Does it; answers what to watch.
+pub(super) async fn carry_out(
+    client: &Client,
+    action: &Action,
+    firmware: Option<&str>,
+) -> Result<Option<redfish::Task>, redfish::Error> {
+    let nothing = |_| None;
+    match action {
+        Action::PowerOn => client.reset(Reset::On).await.map(nothing),
+        Action::PowerOff => client.reset(Reset::ForceOff).await.map(nothing),
+        Action::PowerCycle => client.reset(Reset::Cycle).await.map(nothing),
         // The installer comes over the network; it asks the site for the machine's token.
         Action::Provision => {
             client.boot_once(BootTarget::UefiHttp).await?;
-            client.reset(Reset::Cycle).await.map(drop)
+            client.reset(Reset::Cycle).await.map(nothing)
         }
         Action::UpdateFirmware { components } => {
             let base = firmware.ok_or_else(|| {
                 redfish::Error::Input("no place for firmware is configured (`hoheit up --firmware-url`)".to_owned())
             })?;
-            for component in components {
-                client.update(&format!("{}/{component}", base.trim_end_matches('/')), &[]).await?;
+            // One at a time ([`each`]).
+            match components.first() {
+                Some(component) => client.update(&format!("{}/{component}", base.trim_end_matches('/')), &[]).await,
+                None => Ok(None),
             }
-            Ok(())
         }
-        _ => Ok(()),
+        _ => Ok(None),
     }
 }
 

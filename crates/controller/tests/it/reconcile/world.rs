@@ -28,6 +28,7 @@ pub fn spec(n: u128) -> Spec {
         slot: format!("h1/r01/k{n:02}/u01"),
         unit: "su01".to_owned(),
         domains: vec!["leaf-1".to_owned(), "ups-a".to_owned()],
+        zone: None,
         serials: BTreeMap::from([("chassis".to_owned(), serial(MachineId(n)))]),
         parts: BTreeMap::from([("gpu".to_owned(), 2)]),
         firmware: BTreeMap::from([("bmc".to_owned(), "2".to_owned())]),
