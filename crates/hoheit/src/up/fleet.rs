@@ -22,7 +22,7 @@ use std::sync::Arc;
 use store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use types::UnixMillis;
 
 type Now = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
@@ -154,14 +154,23 @@ impl Prepared {
             counts,
             fault: None,
         };
-        running.tasks.push(tokio::spawn(async move {
-            if reconcile::run(parts, bell, stop(stopped)).await == Ended::Fenced {
-                // The other one has its own; two links with one name would push each other off the broker.
-                looks.abort();
-                let _told = link.map(|link| link.stop());
-            }
-        }));
+        running.tasks.push(tokio::spawn(reconciling(parts, bell, stop(stopped), looks, link)));
         Ok(running)
+    }
+}
+
+/// Reconciles. When another controller has taken over, the executors end too: that one has its own, and two links with one name
+/// would push each other off the broker.
+async fn reconciling(
+    parts: ReconcilerParts,
+    bell: Bell,
+    shutdown: impl Future<Output = ()> + Send,
+    looks: AbortHandle,
+    link: Option<robots::Handle>,
+) {
+    if reconcile::run(parts, bell, shutdown).await == Ended::Fenced {
+        looks.abort();
+        let _told = link.map(|link| link.stop());
     }
 }
 
@@ -210,5 +219,66 @@ impl Running {
             task.abort();
             let _ended = task.await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever is told to stop leaves its executors to whoever stops everything; whoever is taken over from has none from then on.
+    #[tokio::test]
+    async fn executors_end_when_another_controller_has_taken_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&format!("sqlite://{}/hoheit.db", folder.path().display())).await.unwrap();
+        let clock: Now = Arc::new(|| UnixMillis(1));
+        let start = || {
+            let wants = Wants::default();
+            let options = robots::Options {
+                // Nobody listens there.
+                broker: Broker::new("mqtt://127.0.0.1:1", None, None).unwrap(),
+                client_id: "hoheit-test".to_owned(),
+                rules: Default::default(),
+                robots: Vec::new(),
+                clock: clock.clone(),
+            };
+            let (link, reports) = robots::start(options, Default::default()).unwrap();
+            let parts = ReconcilerParts {
+                store: store.clone(),
+                site: "test".to_owned(),
+                key: Arc::new(SigningKey::from_seed(&[1; 32]).unwrap()),
+                clock: clock.clone(),
+                random: Arc::new(|bytes| bytes.fill(1)),
+                rules: Default::default(),
+                drains: Default::default(),
+                orders: Default::default(),
+                wants: wants.clone(),
+                robots: Arc::new(NoRobots),
+                counts: Counts::default(),
+                fault: None,
+            };
+            (parts, wants, link, reports, tokio::spawn(std::future::pending::<()>()))
+        };
+        let (parts, wants, link, mut reports, looks) = start();
+        let first =
+            reconciling(parts, Bell::default(), std::future::pending(), looks.abort_handle(), Some(link.clone()));
+        let first = tokio::spawn(first);
+        while wants.epoch() == 0 {
+            tokio::task::yield_now().await;
+        }
+        store.fleet_epoch_take().await.unwrap();
+        first.await.unwrap();
+        assert!(looks.await.unwrap_err().is_cancelled());
+        while reports.recv().await.is_some() {}
+        assert_eq!(link.export().await, Err(robots::AskError::Stopped));
+        let (parts, wants, link, _reports, looks) = start();
+        let told = async {
+            while wants.epoch() == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        reconciling(parts, Bell::default(), told, looks.abort_handle(), Some(link.clone())).await;
+        assert!(!looks.is_finished());
+        assert!(link.export().await.is_ok());
     }
 }

@@ -93,6 +93,10 @@ fn from_the_pallet_to_before_the_rack_by_commands() {
     let page = said(&site.run(&["machine", "show", SLOT]));
     assert!(page.contains("HELD") && page.contains("wanted 1663522000017, scanned 1663522000099"), "{page}");
     assert!(page.contains("next          a person: mend it"), "{page}");
+    let failed = site.cli(&["task", "list", "--state", "failed"]);
+    assert_eq!((&failed["data"][0]["slot"], &failed["data"][0]["verb"]), (&SLOT.into(), &"scan".into()), "{failed}");
+    let ready = site.cli(&["task", "list"]);
+    assert!(ready["data"].as_array().unwrap().iter().all(|task| task["slot"] != SLOT), "{ready}");
     let status = site.cli(&["fleet", "status"]);
     assert_eq!((&status["machines"], &status["held"][0]["finding"]), (&2.into(), &"order_held".into()));
 

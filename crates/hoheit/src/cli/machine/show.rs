@@ -92,7 +92,22 @@ fn custody(page: &mut Page, machine: &Value) {
     page.field("serial", &text);
 }
 
+/// Why its BMC does not say or do what is asked.
+fn trouble(page: &mut Page, trouble: &Value) {
+    if !trouble.is_object() {
+        return;
+    }
+    let (kind, text, since) =
+        (show::text(&trouble["kind"]), show::text(&trouble["text"]), show::time(&trouble["since"]));
+    let next = match trouble["next_try"].as_i64() {
+        Some(_) => format!("tried again at {}", show::time(&trouble["next_try"])),
+        None => "tried again when somebody sets it right".to_owned(),
+    };
+    page.field("BMC TROUBLE", &format!("{kind} since {since}: {text}; {next}"));
+}
+
 fn inventory(page: &mut Page, machine: &Value) {
+    trouble(page, &machine["observed"]["bmc_trouble"]);
     let bmc = &machine["observed"]["bmc"];
     if !bmc.is_object() {
         return page.field("BMC", "never answered");
@@ -253,6 +268,8 @@ mod tests {
                         "gpu3": { "kind": "gpu", "serial": "B", "healthy": true },
                         "psu1": { "kind": "psu", "serial": "P", "healthy": false } },
                     "firmware": { "bmc": "1.9" }, "complaints": ["PSU 1 has no input"] } },
+                "bmc_trouble": { "kind": "credentials", "text": "credentials refused at /redfish/v1/Systems", "since": 4000,
+                    "next_try": 5000 },
                 "agent": null,
                 "validation": { "suite": "dgx-b200", "ended_at": 1, "tests": [
                     { "name": "memory", "outcome": "passed" },
@@ -269,7 +286,8 @@ mod tests {
     fn a_machine_of_which_nothing_is_known_yet() {
         let machine = json!({ "id": "mach_1", "slot": "s", "unit": "u", "kind": "rtx-pro", "lifecycle": "planned",
             "health": "healthy", "scheduling": "cordoned", "since": 0, "reason": "in the site file", "spec": {},
-            "observed": {}, "next": [] });
+            "observed": { "bmc_trouble": { "kind": "not_set", "text": "it is not known where its BMC is", "since": 0,
+                "next_try": null } }, "next": [] });
         insta::assert_snapshot!("unknown", page(&machine));
     }
 }
