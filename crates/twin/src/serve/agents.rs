@@ -8,8 +8,8 @@ use agent::enrol::EnrolError;
 use agent::link::LinkError;
 use agent::swarm::{self, Member};
 use agent::token::Token;
-use agent::wire::{Command, CommandKind, ValidationReport};
-use fleet::observed::{EventKind, TestOutcome, TestResult};
+use agent::wire::{Command, CommandKind, State, ValidationReport};
+use fleet::observed::{EventKind, GpuSeen, TestOutcome, TestResult};
 use http::Method;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -94,13 +94,15 @@ async fn enrol(world: &World, iron: &Iron, id: MachineId) -> Result<Member, Serv
     let made = world.api.value(&world.token, Method::POST, &path, Some(&serde_json::json!({}))).await?;
     let text = made["token"].as_str().unwrap_or_default();
     let token = Token::parse(text).map_err(|error| ServeError::Answer { path, why: error.to_string() })?;
-    let state = swarm::healthy(iron.gpus, &iron.serial);
+    let mut state = swarm::healthy(iron.gpus, &iron.serial);
+    read_gpus(iron, &mut state);
     let enrolled = Member::enrol(&world.agents, &token, &iron.serial, state, Arc::new(SystemClock)).await;
     enrolled.map_err(|error| ServeError::Agent(error.to_string()))
 }
 
 /// Reports once and does what it is told; when to report again.
 async fn report(world: &World, iron: &Iron, member: &mut Member, proved: &mut bool) -> Result<Duration, EnrolError> {
+    read_gpus(iron, &mut member.state);
     for event in iron.take_events() {
         member.event(event);
     }
@@ -112,6 +114,17 @@ async fn report(world: &World, iron: &Iron, member: &mut Member, proved: &mut bo
     }
     // Done what it was told: the site is waiting for the word.
     Ok(if commands.is_empty() { Duration::from_millis(answer.next_ms) } else { Duration::ZERO })
+}
+
+/// What the driver reads of the GPUs that are in the machine now: one that was exchanged is another.
+fn read_gpus(iron: &Iron, state: &mut State) {
+    let serials = iron.gpu_serials();
+    let gpus = std::mem::take(&mut state.gpus);
+    let now = gpus.into_iter().map(|(uuid, gpu)| match serials.get(gpu.index as usize) {
+        Some(serial) if *serial != gpu.serial => (format!("GPU-{serial}"), GpuSeen { serial: serial.clone(), ..gpu }),
+        _ => (uuid, gpu),
+    });
+    state.gpus = now.collect();
 }
 
 async fn obey(world: &World, iron: &Iron, member: &mut Member, command: &Command) -> Result<(), LinkError> {
@@ -174,4 +187,40 @@ fn tests(iron: &Iron) -> Vec<TestResult> {
         tests.push(found);
     }
     tests
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::iron::Trees;
+    use super::*;
+
+    /// The site compares what the driver reads with its bill: an agent that repeats what was there before the exchange would hold
+    /// its machine.
+    #[test]
+    fn an_agent_reads_the_gpus_that_are_there_now() {
+        let site = fleet::site::read(crate::factory::site_named("munich").unwrap(), None).site.unwrap();
+        let planned = &site.machines()[0];
+        let iron = Iron::new(planned, 0, &mut Trees::default());
+        let note = super::super::iron::note(planned, 0);
+        let mut state = swarm::healthy(iron.gpus, &iron.serial);
+        let serials = |state: &State| {
+            let gpus = state.gpus.values().map(|gpu| (format!("gpu{}", gpu.index + 1), gpu.serial.clone()));
+            gpus.collect::<std::collections::BTreeMap<_, _>>()
+        };
+        let uuids = |state: &State| state.gpus.keys().cloned().collect::<Vec<_>>();
+        read_gpus(&iron, &mut state);
+        let before = serials(&state);
+        assert_eq!(before.len(), 8);
+        assert!(before.iter().all(|(part, serial)| note[part] == *serial), "{before:?}");
+        let old = uuids(&state);
+        let new = iron.exchange("gpu3");
+        read_gpus(&iron, &mut state);
+        let mut expected = before.clone();
+        expected.insert("gpu3".to_owned(), new);
+        assert_eq!(serials(&state), expected);
+        assert_eq!(uuids(&state).iter().filter(|uuid| !old.contains(uuid)).count(), 1, "another GPU has another UUID");
+        let settled = state.clone();
+        read_gpus(&iron, &mut state);
+        assert_eq!(state, settled);
+    }
 }

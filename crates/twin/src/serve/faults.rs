@@ -157,3 +157,100 @@ pub fn restarted(iron: &Iron, gpu: u32) {
 pub fn reset(iron: &Iron, gpu: u32) {
     end(iron, |fault| fault.gpu() == Some(gpu) && matches!(fault.cure, Cure::Restart | Cure::Reset));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::iron::Trees;
+    use super::*;
+
+    fn iron() -> Iron {
+        let site = fleet::site::read(crate::factory::site_named("small").unwrap(), None).site.unwrap();
+        Iron::new(&site.machines()[0], 0, &mut Trees::default())
+    }
+
+    fn fault(part: &str, sign: Sign, cure: Cure) -> Fault {
+        Fault { part: part.to_owned(), sign, cure, link: None }
+    }
+
+    fn health(iron: &Iron) -> String {
+        let gpu = iron.bmc.get("/redfish/v1/Systems/System/Processors/GPU_SXM_3").unwrap();
+        gpu["Status"]["Health"].as_str().unwrap().to_owned()
+    }
+
+    /// Each is ended by its own cure and by none that is weaker.
+    #[test]
+    fn what_is_broken_is_mended_by_its_cure() {
+        let deeds: [(&str, fn(&Iron)); 5] = [
+            ("restarted", |iron| restarted(iron, 2)),
+            ("reset", |iron| reset(iron, 2)),
+            ("inspected", |iron| inspected(iron)),
+            ("exchanged", |iron| exchanged(iron, "gpu3")),
+            ("another exchanged", |iron| exchanged(iron, "gpu4")),
+        ];
+        let check = |cure: Cure, mends: &[&str]| {
+            for (name, deed) in deeds {
+                let iron = iron();
+                begin(&iron, fault("gpu3", Sign::Xid(79), cure));
+                let gpu4 = fault("gpu2", Sign::Xid(79), Cure::Exchange);
+                begin(&iron, gpu4.clone());
+                deed(&iron);
+                let left = iron.broken().clone();
+                assert!(left.contains(&gpu4), "{name}: another GPU's is its own");
+                assert_eq!(left.len() == 1, mends.contains(&name), "{cure:?} {name}: {left:?}");
+            }
+        };
+        check(Cure::Restart, &["restarted", "reset", "exchanged"]);
+        check(Cure::Reset, &["reset", "exchanged"]);
+        check(Cure::Inspection, &["inspected", "exchanged", "another exchanged"]);
+        check(Cure::Exchange, &["exchanged"]);
+        // What passes by itself is told, and is not there any more.
+        let iron = iron();
+        begin(&iron, fault("gpu3", Sign::Xid(31), Cure::Itself));
+        assert!(iron.broken().is_empty());
+        let xid = EventKind::Xid { code: 31, gpu: 2, driver: "580.95.05".to_owned() };
+        assert_eq!(iron.take_events(), [xid]);
+    }
+
+    /// What its BMC, its agent and its suite show of it.
+    #[test]
+    fn a_fault_shows_as_its_sign_says() {
+        let iron = iron();
+        begin(&iron, fault("gpu3", Sign::Part, Cure::Exchange));
+        assert_eq!((health(&iron).as_str(), iron.take_events().len()), ("Critical", 0));
+        // One that nobody knew of is found by whoever looks.
+        let iron = self::iron();
+        begin(&iron, fault("gpu3", Sign::Xid(48), Cure::Exchange));
+        assert_eq!((health(&iron).as_str(), iron.take_events().len()), ("OK", 1));
+        inspected(&iron);
+        assert_eq!(health(&iron), "Critical");
+        assert!(iron.broken()[0].shows_in_suite());
+        for (sign, hangs) in [(Sign::Hang, true), (Sign::PartAndHang, true), (Sign::Part, false), (Sign::Gone, false)] {
+            assert_eq!(fault("gpu3", sign, Cure::Exchange).hangs(), hangs);
+        }
+        assert!(!fault("gpu3", Sign::Program, Cure::Restart).shows_in_suite());
+        // A link that is mended is up again, and its agent says so.
+        let iron = self::iron();
+        let link = Some(("leaf-1".to_owned(), "hca1".to_owned()));
+        begin(&iron, Fault { link, ..fault("cable", Sign::Link, Cure::Inspection) });
+        let (domain, port) = ("leaf-1".to_owned(), "hca1".to_owned());
+        assert_eq!(iron.take_events(), [EventKind::LinkDown { domain: domain.clone(), port: port.clone() }]);
+        inspected(&iron);
+        assert_eq!(iron.take_events(), [EventKind::LinkUp { domain, port }]);
+    }
+
+    /// Links break at machines that have some, and the dice choose among parts that are there.
+    #[test]
+    fn the_dice_break_what_is_there() {
+        let iron = iron();
+        let mut dice = Dice::of(7);
+        for _ in 0..500 {
+            let (_, way) = causes::throw(&mut dice, SWITCHES);
+            let Some(fault) = of(&mut dice, way, &iron) else { panic!("a DGX has everything that breaks") };
+            if let Some(number) = fault.gpu() {
+                assert!(number < iron.gpus, "{fault:?}");
+            }
+            assert_eq!(fault.link.is_some(), matches!(fault.sign, Sign::Link | Sign::Switch), "{fault:?}");
+            assert!(fault.link.is_none_or(|(domain, _)| iron.domains.contains(&domain)));
+        }
+    }
+}

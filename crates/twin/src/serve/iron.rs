@@ -155,6 +155,16 @@ impl Iron {
         serial
     }
 
+    /// The serial numbers of its GPUs, in their order: what the driver reads is what is in it now.
+    pub fn gpu_serials(&self) -> Vec<String> {
+        let serial = |number: u32| {
+            let (_, _, path) = place(&format!("gpu{number}"))?;
+            let text = self.bmc.get(&path)?["SerialNumber"].as_str()?.replace("{serial}", &self.serial);
+            Some(text)
+        };
+        (1..=self.gpus).map(|number| serial(number).unwrap_or_default()).collect()
+    }
+
     /// Its BMC calls this part critical from now on, or well again.
     pub fn judge(&self, part: &str, health: &str) {
         if let Some((_, _, path)) = place(part) {
