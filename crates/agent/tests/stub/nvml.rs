@@ -273,12 +273,12 @@ struct EventData {
 #[unsafe(no_mangle)]
 extern "C" fn nvmlEventSetWait_v2(_: *mut c_void, out: *mut EventData, timeout_ms: c_uint) -> c_int {
     let end = Instant::now() + Duration::from_millis(u64::from(timeout_ms));
-    let deaf = lines("deaf").first().and_then(|it| it.first().copied()).unwrap_or(0);
-    if (FAILED.load(Ordering::Relaxed) as u64) < deaf {
-        FAILED.fetch_add(1, Ordering::Relaxed);
-        return GPU_IS_LOST;
-    }
     loop {
+        let deaf = lines("deaf").first().and_then(|it| it.first().copied()).unwrap_or(0);
+        if (FAILED.load(Ordering::Relaxed) as u64) < deaf {
+            FAILED.fetch_add(1, Ordering::Relaxed);
+            return GPU_IS_LOST;
+        }
         let events = lines("xid");
         let next = DELIVERED.load(Ordering::Relaxed);
         if let Some([gpu, code]) = events.get(next).map(Vec::as_slice) {

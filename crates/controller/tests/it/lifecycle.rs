@@ -263,8 +263,9 @@ async fn a_slot_of_a_retired_machine_is_planned_anew_as_its_warning_says() {
     };
     let file = crate::site::SITE_FILE;
     let told = apply(file).await;
-    let warning = told["warnings"][0].as_str().unwrap();
-    assert!(warning.starts_with(&format!("{slot}: ")) && warning.contains("without this slot"), "{told}");
+    let warnings = told["warnings"].as_array().unwrap().iter().filter_map(serde_json::Value::as_str);
+    let mine: Vec<&str> = warnings.filter(|it| it.starts_with(&format!("{slot}: "))).collect();
+    assert!(mine.len() == 1 && mine[0].contains("without this slot"), "{told}");
     let other = if slot.ends_with("u01") { "u13" } else { "u01" };
     let without = file.replace("slots = \"u01, u13\"\nmachines = 2", &format!("slots = \"{other}\"\nmachines = 1"));
     let without = without.split("# Whatever differs").next().unwrap();
@@ -272,4 +273,27 @@ async fn a_slot_of_a_retired_machine_is_planned_anew_as_its_warning_says() {
     assert_eq!((&applied["version"], &applied["removed"]), (&json!(2), &json!([])), "{applied}");
     let applied = apply(file).await;
     assert_eq!((&applied["version"], &applied["added"]), (&json!(3), &json!([slot])), "{applied}");
+}
+
+/// What failed holds its order, and is found by its state; without one, tasks that can be worked on are listed.
+#[tokio::test]
+async fn failed_tasks_are_listed_though_their_order_is_held() {
+    let site = Site::start().await;
+    let (order, task) = site.order().await;
+    let path = format!("/api/v1/tasks/{task}");
+    site.post(&path, json!({ "do": "start" })).await.expect(200);
+    let held = site.post(&path, json!({ "do": "fail", "why": "it fell off the truck" })).await.expect(200);
+    assert_eq!(held["state"], "held");
+    let listed = async |query: &str| {
+        let page = site.get(&format!("/api/v1/tasks?limit=1000{query}")).await.expect(200);
+        let rows = page["data"].as_array().unwrap().iter();
+        rows.map(|row| (text(row, "id"), text(row, "state"))).collect::<Vec<_>>()
+    };
+    assert_eq!(listed("&state=failed").await, [(task.to_string(), "failed".to_owned())]);
+    assert!(listed("").await.iter().all(|(id, _)| *id != task.to_string()));
+    // The page after it is empty, and a cancelled order is over.
+    assert!(listed(&format!("&state=failed&after={task}")).await.is_empty());
+    let cancel = json!({ "do": "cancel", "reason": "another one comes" });
+    site.post(&format!("/api/v1/orders/{order}"), cancel).await.expect(200);
+    assert!(listed("&state=failed").await.is_empty());
 }

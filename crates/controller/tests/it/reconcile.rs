@@ -116,6 +116,10 @@ async fn a_second_controller_fences_the_first() {
     let mut second = Reconciler::start(world.parts()).await.unwrap();
     assert!(matches!(first.turn().await, Err(PassError::Fenced { .. })));
     assert_eq!(second.turn().await.unwrap().machines, 1);
+    // And while nothing is due, so that no step could be refused.
+    while second.turn().await.unwrap() != Default::default() {}
+    Reconciler::start(world.parts()).await.unwrap();
+    assert!(matches!(second.turn().await, Err(PassError::Fenced { .. })));
 }
 
 /// The first one ends by itself, also while nothing is due, and what it wanted is wanted no more.
@@ -435,13 +439,17 @@ struct Slow {
     said: Mutex<Vec<Said>>,
     given: Mutex<Option<(TaskId, String)>>,
     stopped: std::sync::atomic::AtomicBool,
+    /// Another robot is there and has nothing to do.
+    second: std::sync::atomic::AtomicBool,
 }
 
 impl Robots for Slow {
     fn fit(&self) -> Vec<RobotFit> {
         let (id, verbs) = ("acme/r1".to_owned(), BTreeSet::from([Verb::Scan]));
         let busy = self.given.lock().unwrap().is_some();
-        vec![RobotFit { id, payload_g: 200_000, verbs, zones: Vec::new(), battery_percent: 100, busy }]
+        let first = RobotFit { id, payload_g: 200_000, verbs, zones: Vec::new(), battery_percent: 100, busy };
+        let second = RobotFit { id: "acme/r2".to_owned(), busy: false, ..first.clone() };
+        if self.second.load(Ordering::Relaxed) { vec![first, second] } else { vec![first] }
     }
 
     fn give(&self, robot: &str, order: &Order, task: TaskId) {
@@ -500,7 +508,11 @@ async fn a_zone_stays_closed_until_its_robot_has_stopped() {
         let other = MachineId(3 - row.order.machine.0);
         assert_eq!(row.order.task(task).unwrap().state, TaskState::Running);
         apply(&store, &row, &OrderEvent::Cancel { why: "not today".to_owned() }, None, world.now()).await.unwrap();
+        // Neither another robot nor a person is let in.
+        robot.second.store(true, Ordering::Relaxed);
         while reconciler.turn().await.unwrap().more {}
+        robot.second.store(false, Ordering::Relaxed);
+        assert_eq!(install(other.0).await.order.tasks[1].state, TaskState::Ready);
         let scan = install(other.0).await.order.tasks[1].id;
         let begin = async || {
             let row = install(other.0).await;

@@ -83,9 +83,11 @@ pub async fn a_newer_schema_is_refused(bed: &Bed) {
     )
     .await;
     let error = refusal(bed).await;
-    let ours = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap().count();
+    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap();
+    let numbers = files.map(|file| file.unwrap().file_name().to_string_lossy()[..4].parse::<i64>().unwrap());
+    let ours = numbers.max().unwrap();
     assert!(
-        matches!(error, StoreError::NewerSchema { found: 9000, known } if usize::try_from(known) == Ok(ours)),
+        matches!(error, StoreError::NewerSchema { found: 9000, known } if known == ours),
         "{error:?}"
     );
     assert!(error.to_string().contains("was written by a newer version"), "{error}");

@@ -160,6 +160,30 @@ fn a_long_route_is_released_piece_by_piece() {
     }
 }
 
+/// A robot is where nobody let it: what it says there counts for nothing, and lets it no further.
+#[test]
+fn a_robot_at_a_node_that_was_not_released_is_not_believed() {
+    for version in BOTH {
+        let mut world = World::new(version);
+        let route = (0..30).map(|n| format!("n{n}")).collect();
+        world.step(Input::Give(Box::new(vda5050::Job { route, ..job(7, Verb::Insert) })));
+        let whole = world.order();
+        let base = whole.nodes.iter().filter(|it| it.released).count();
+        let at = |world: &mut World, place: usize| {
+            let mut state = world.at(0, ActionStatus::Waiting);
+            state.last_node_sequence_id = whole.nodes[place].sequence_id;
+            state.last_node_id = whole.nodes[place].node_id.clone();
+            let before = world.sent.len();
+            world.state(state);
+            (world.told(), world.sent_kinds().split_off(before))
+        };
+        assert_eq!(at(&mut world, base), (vec!["finding impossible_state".to_owned()], Vec::new()));
+        // At the last one that was released, it is let on.
+        let (told, sent) = at(&mut world, base - 1);
+        assert_eq!((told, sent), (vec!["7 started".to_owned()], vec![Topic::Order]));
+    }
+}
+
 #[test]
 fn another_order_is_a_finding_and_never_progress() {
     let mut world = begun(Version::V3);
