@@ -86,10 +86,7 @@ pub async fn a_newer_schema_is_refused(bed: &Bed) {
     let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap();
     let numbers = files.map(|file| file.unwrap().file_name().to_string_lossy()[..4].parse::<i64>().unwrap());
     let ours = numbers.max().unwrap();
-    assert!(
-        matches!(error, StoreError::NewerSchema { found: 9000, known } if known == ours),
-        "{error:?}"
-    );
+    assert!(matches!(error, StoreError::NewerSchema { found: 9000, known } if known == ours), "{error:?}");
     assert!(error.to_string().contains("was written by a newer version"), "{error}");
 }
 
