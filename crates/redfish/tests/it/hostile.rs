@@ -157,7 +157,7 @@ async fn redirects_within_a_bmc_are_followed_when_reading_only() {
     let action = format!("{SYSTEM}/Actions");
     machine.bmc.misbehave(&action, Misdeed::Redirect(format!("{SYSTEM}/Actions/ComputerSystem.Reset?again")));
     let error = machine.client().reset(Reset::On).await.unwrap_err();
-    assert!(matches!(error, Error::Redirect { .. }), "{error}");
+    assert!(matches!(&error, Error::Unsure(told) if matches!(**told, Error::Redirect { .. })), "{error}");
     assert!(machine.bmc.resets().is_empty());
 }
 
@@ -326,7 +326,8 @@ async fn closed_connections() {
         }
     });
     let error = client_of(&url.await, Limits::default()).reset(Reset::On).await.unwrap_err();
-    assert!(matches!(error, Error::Broken(_)), "{error}");
+    // It was read once and perhaps done: whoever asks again looks first.
+    assert!(matches!(&error, Error::Unsure(lost) if matches!(**lost, Error::Broken(_))), "{error}");
     assert_eq!(resets.load(std::sync::atomic::Ordering::Relaxed), 1);
 }
 
