@@ -5,7 +5,8 @@
 //! `profile-nationalid` is four German numbers. Where two entities of a request claim one kind, the narrower one has it.
 
 use crate::find::{self, Kind};
-use regex::{Regex, RegexBuilder};
+use regex_automata::meta::{BuildError, Config, Regex};
+use regex_automata::util::syntax;
 
 /// A compiled pattern, and what it caches while it runs: 256 KiB each. `\w{1,20}` takes 150.
 const PATTERN_PROGRAM_MAX: usize = 256 << 10;
@@ -64,8 +65,8 @@ pub enum Entity {
     Custom(Pattern),
 }
 
-/// A pattern of the client's own. Searching is linear in the text for any pattern: the `regex` crate has no backtracking, and one
-/// match is at most [`crate::find::PATTERN_MATCH_MAX`] bytes long.
+/// A pattern of the client's own. Searching is linear in the text for any pattern: there is no backtracking, and one match is at most
+/// [`crate::find::PATTERN_MATCH_MAX`] bytes long.
 #[derive(Debug, Clone)]
 pub struct Pattern {
     pub(crate) regex: Regex,
@@ -77,14 +78,24 @@ impl Pattern {
         if pattern.is_empty() || pattern.len() > PATTERN_TEXT_MAX {
             return Err(broken(format!("it has to be 1 to {PATTERN_TEXT_MAX} bytes long")));
         }
-        let regex = RegexBuilder::new(pattern)
-            .size_limit(PATTERN_PROGRAM_MAX)
-            .dfa_size_limit(PATTERN_PROGRAM_MAX)
-            .nest_limit(PATTERN_NEST_MAX)
-            .build()
-            .map_err(|error| broken(error.to_string().lines().last().unwrap_or_default().to_owned()))?;
+        let limits =
+            Config::new().nfa_size_limit(Some(PATTERN_PROGRAM_MAX)).hybrid_cache_capacity(PATTERN_PROGRAM_MAX);
+        let regex = Regex::builder()
+            .configure(limits)
+            .syntax(syntax::Config::new().nest_limit(PATTERN_NEST_MAX))
+            .build(pattern)
+            .map_err(|error| broken(why(&error)))?;
         Ok(Self { regex })
     }
+}
+
+/// The last line says it; those before show where, for who sees them below each other.
+fn why(error: &BuildError) -> String {
+    if let Some(most) = error.size_limit() {
+        return format!("compiled it is larger than {most} bytes");
+    }
+    let said = error.syntax_error().map_or_else(|| error.to_string(), ToString::to_string);
+    said.lines().last().unwrap_or_default().to_owned()
 }
 
 fn shorten(text: &str) -> String {

@@ -13,7 +13,7 @@ use crate::table::{Look, Numbers, Table};
 use crate::text::Text;
 use crate::trie::Trie;
 use crate::unmask::Unmasker;
-use regex::Regex;
+use regex_automata::meta::Regex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
@@ -30,6 +30,8 @@ const TERM_MAX: usize = 128;
 pub enum MaskError {
     #[error("a pattern matches more than {most} times in one text: narrow it")]
     TooManyMatches { most: usize },
+    #[error("a pattern matches more than {most} bytes at once: narrow it")]
+    TooLongMatch { most: usize },
 }
 
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! Work grows with the text, not with its square: counted in steps, not by the clock.
 
 use super::{constant, everything, fabricated};
-use masking::{Entity, Masker, Method, Pattern, Rule};
+use masking::{Entity, MaskError, Masker, Method, Pattern, Rule};
 
 const LONG: usize = 1 << 20;
 /// Steps per byte that the worst text may take: some twenty recognisers, each looking a dozen tokens around.
@@ -107,10 +107,36 @@ fn hostile_patterns() {
         // 500 or 1,000 windows of 8 KiB, not of 200.
         assert!(masker.steps() < 10 << 20, "{pattern}: {} steps", masker.steps());
     }
-    // A match that is longer than a window is found in parts, or not at all; what comes back is the same.
-    let long = "x".repeat(3 * masking::PATTERN_MATCH_MAX);
+    // A match may have so many bytes; a longer one is refused, not masked in parts.
+    let longest = masking::PATTERN_MATCH_MAX;
     let mut masker = Masker::new(Method::Pseudonymize, rule("x+"), &[], 0).unwrap();
-    assert_eq!(masker.mask(&long).unwrap(), "X_1");
+    assert_eq!(masker.mask(&"x".repeat(longest)).unwrap(), "X_1");
+    for long in [longest + 1, 3 * longest] {
+        let error = masker.mask(&"x".repeat(long)).unwrap_err();
+        assert_eq!(error, MaskError::TooLongMatch { most: longest }, "{long}");
+    }
+}
+
+/// Where a window ends the text does not: nothing that looks ahead may take it for an end.
+#[test]
+fn the_edge_of_a_window_is_no_end() {
+    const WINDOW: usize = 2 * masking::PATTERN_MATCH_MAX;
+    let masked = |pattern: &str, text: &str| {
+        let rules = vec![constant(Entity::Custom(Pattern::new(pattern).unwrap()), "X")];
+        let mut masker = Masker::new(Method::Anonymize, rules, &[], 0).unwrap();
+        masker.mask(text).unwrap()
+    };
+    // The first window ends within the word, and in each of these the first alternative holds only at an end.
+    let word = "y".repeat(WINDOW + 10);
+    for pattern in [r"\Ay+$|\Ay", r"\Ay+\z|\Ay", r"\Ay+\b|\Ay"] {
+        let text = format!("{word} z");
+        assert_eq!(masked(pattern, &text), format!("X{} z", &word[1..]), "{pattern}");
+    }
+    // And what stands before a window is seen as well: these are no beginnings.
+    assert_eq!(masked(r"\bz", &format!("{word}z")), format!("{word}z"));
+    assert_eq!(masked("^z", &format!("{word}z")), format!("{word}z"));
+    // Where the text does end, it ends.
+    assert_eq!(masked("z$", &format!("{word}z")), format!("{word}X"));
 }
 
 #[test]
