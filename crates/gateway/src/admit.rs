@@ -6,7 +6,7 @@
 use crate::allowance::{self, Length};
 use crate::fields::Fields;
 use crate::gateway::Gateway;
-use crate::idempotency::{self, Answer, Claim, Guard};
+use crate::idempotency::{Answer, Claim, Guard, Named};
 use crate::lease;
 use crate::receipt::Obligation;
 use crate::receive::{Held, Received};
@@ -66,6 +66,21 @@ impl Admitted {
         self.idempotency.as_ref()
     }
 
+    /// Another body in place of the one that it was admitted with: what a shell found is in it now. What it could cost is held
+    /// anew, and what was held before goes back first, so that a budget which has room for one of the two suffices. Verdict, place
+    /// among the rates and idempotency key stay.
+    pub async fn grow(&mut self, body: Held) -> Result<(), Refusal> {
+        let mut fields = Fields::parse(self.fields.operation, &body.bytes)?;
+        if fields.model != self.fields.model {
+            return Err(Refusal::new(Code::Internal, "a request changed its model on the way: it was not sent"));
+        }
+        fields.priority = self.fields.priority;
+        self.obligation.hold = None;
+        self.length = hold(&mut self.obligation, &fields, &self.verdict, &mut self.rates).await?;
+        (self.fields, self.body) = (fields, body);
+        Ok(())
+    }
+
     /// What the answer still needs; the body is no longer held.
     pub fn into_rest(self) -> Rest {
         let Admitted { obligation, fields, rates, idempotency, .. } = self;
@@ -89,8 +104,8 @@ pub enum Turned {
 }
 
 pub async fn admit(received: Received) -> Result<Admitted, Turned> {
-    let Received { mut obligation, fields, body, idempotency_key, mut rates } = received;
-    match judge(&mut obligation, &fields, &body.bytes, idempotency_key.as_deref(), &mut rates).await {
+    let Received { mut obligation, fields, body, idempotency, mut rates } = received;
+    match judge(&mut obligation, &fields, idempotency, &mut rates).await {
         Ok(Judged { verdict, length, idempotency }) => {
             Ok(Admitted { obligation, fields, body, verdict, length, rates, idempotency })
         }
@@ -122,13 +137,11 @@ impl From<Refusal> for No {
 async fn judge(
     obligation: &mut Obligation,
     fields: &Fields,
-    body: &Bytes,
-    idempotency_key: Option<&str>,
+    named: Option<Named>,
     rates: &mut RateView,
 ) -> Result<Judged, No> {
     let gateway = obligation.gateway().clone();
     let (view, key) = (obligation.view.clone(), obligation.key.clone());
-    let now = gateway.clock.monotonic_millis();
     let Some(model) = view.model(&fields.model) else {
         return Err(Refusal::new(
             Code::ModelNotFound,
@@ -147,23 +160,36 @@ async fn judge(
         return Err(refusal.into());
     }
     // Behind the verdict: what policy refuses today is not answered from yesterday.
-    let idempotency = match idempotency_key {
+    let idempotency = match named {
         None => None,
-        Some(name) => {
-            let request = idempotency::digest(obligation.dialect(), fields.operation.path(), obligation.class, body);
-            match gateway.idempotency.claim(key.project.id, name, request, now)? {
+        Some(Named { key: name, request }) => {
+            match gateway.idempotency.claim(key.project.id, &name, request, gateway.clock.monotonic_millis())? {
                 Claim::First(guard) => Some(guard),
                 Claim::Replay(answer) => return Err(No::Replayed(answer)),
             }
         }
     };
+    let length = hold(obligation, fields, &verdict, rates).await?;
+    Ok(Judged { verdict, length, idempotency })
+}
+
+/// Holds tokens and money for what the request could use, and says how long its answer may be.
+async fn hold(
+    obligation: &mut Obligation,
+    fields: &Fields,
+    verdict: &Verdict,
+    rates: &mut RateView,
+) -> Result<Length, Refusal> {
+    let gateway = obligation.gateway().clone();
+    let (view, key) = (obligation.view.clone(), obligation.key.clone());
+    let now = gateway.clock.monotonic_millis();
     let price = view.price(&fields.model).ok_or_else(|| {
         Refusal::new(
             Code::ReplicaUnavailable,
             "this model has no price yet: the operator sets one with `hoheit price set`",
         )
     })?;
-    let (bounds, length) = allowance::bounds(fields, &verdict);
+    let (bounds, length) = allowance::bounds(fields, verdict);
     let tokens = bounds.input_tokens.saturating_add(bounds.output_tokens);
     let limited = [&key.scope_project, &key.scope_key];
     let (tokens_left, taken) = take_tokens(limited, tokens, now).map_err(|(refusal, left)| {
@@ -180,10 +206,10 @@ async fn judge(
         }
         Err(refusal) => {
             limited.into_iter().zip(taken).for_each(|(scope, taken)| scope.settle_tokens(taken, 0, now));
-            return Err(refusal.into());
+            return Err(refusal);
         }
     }
-    Ok(Judged { verdict, length, idempotency })
+    Ok(length)
 }
 
 /// Holds the money. Where a scope's lease has too little the store is asked once; of three scopes each can be short.

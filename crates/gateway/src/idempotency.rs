@@ -38,10 +38,21 @@ enum Entry {
 
 type Place = (ProjectId, String);
 
-/// What makes two requests the same. OpenAI's has no dialect in front: so the digests at the store were made before there were others.
-pub fn digest(dialect: Dialect, operation: &str, class: DataClass, body: &[u8]) -> [u8; 32] {
+/// A request under a key of its client's.
+#[derive(Debug)]
+pub struct Named {
+    pub key: String,
+    /// What makes it the same ([`digest`]).
+    pub request: [u8; 32],
+}
+
+/// What makes two requests the same: what the client sent, to which operation of which dialect, and in `target` what else its address
+/// decides. OpenAI's has no dialect in front and no target: so the digests at the store were made before there were others.
+pub fn digest(dialect: Dialect, operation: &str, target: &str, class: DataClass, body: &[u8]) -> [u8; 32] {
     let dialect = if dialect == Dialect::OpenAi { "" } else { dialect.as_str() };
-    ledger::hash::sha256(&[dialect.as_bytes(), operation.as_bytes(), b"\0", class.as_str().as_bytes(), b"\0", body]).0
+    let mark: &[u8] = if target.is_empty() { b"" } else { b"#" };
+    let address = [dialect.as_bytes(), operation.as_bytes(), mark, target.as_bytes()].concat();
+    ledger::hash::sha256(&[&address, b"\0", class.as_str().as_bytes(), b"\0", body]).0
 }
 
 pub fn mismatch() -> Refusal {
@@ -294,11 +305,12 @@ mod tests {
 
     #[test]
     fn another_class_or_operation_is_another_request() {
-        let one = digest(Dialect::OpenAi, "/v1/completions", DataClass::Public, b"{}");
-        assert_ne!(one, digest(Dialect::OpenAi, "/v1/completions", DataClass::Secret, b"{}"));
-        assert_ne!(one, digest(Dialect::OpenAi, "/v1/embeddings", DataClass::Public, b"{}"));
-        assert_ne!(one, digest(Dialect::OpenAi, "/v1/completions", DataClass::Public, b"{ }"));
-        assert_ne!(one, digest(Dialect::Sonar, "/v1/completions", DataClass::Public, b"{}"));
-        assert_eq!(one, digest(Dialect::OpenAi, "/v1/completions", DataClass::Public, b"{}"));
+        let one = digest(Dialect::OpenAi, "/v1/completions", "", DataClass::Public, b"{}");
+        assert_ne!(one, digest(Dialect::OpenAi, "/v1/completions", "", DataClass::Secret, b"{}"));
+        assert_ne!(one, digest(Dialect::OpenAi, "/v1/embeddings", "", DataClass::Public, b"{}"));
+        assert_ne!(one, digest(Dialect::OpenAi, "/v1/completions", "", DataClass::Public, b"{ }"));
+        assert_ne!(one, digest(Dialect::Sonar, "/v1/completions", "", DataClass::Public, b"{}"));
+        assert_ne!(one, digest(Dialect::OpenAi, "/v1/completions", "d1", DataClass::Public, b"{}"));
+        assert_eq!(one, digest(Dialect::OpenAi, "/v1/completions", "", DataClass::Public, b"{}"));
     }
 }

@@ -4,29 +4,34 @@
 //! budget, same receipt. What the receipt commits to are the bytes that the client sent and got, in its own dialect, because
 //! the translator works before the answer is committed to and before it leaves.
 //!
+//! What a shell does for a request before its model is asked costs money and may leave the site: an embedding, a search, a second
+//! inference. So a shell begins a request ([`Inner::begin`], `inner/begun`; [`Inner::open`], `inner/step`, where no model will be asked)
+//! before it does anything for it.
+//!
 //! What it is not: a way around anything. There is no call here that reaches an engine without an obligation. If we crash
 //! here: as in the pipeline; what a shell does between two inferences is its own matter.
 
+mod begun;
 mod step;
 
-use crate::body::Outgoing;
+use crate::body::{BodyError, Outgoing};
 use crate::dial::Dial;
 use crate::dispatch::EngineClient;
 use crate::fields::Operation;
 use crate::gateway::Gateway;
 use crate::pipeline;
-use crate::receipt::{End, Obligation};
-use crate::receive::{DATA_CLASS_HEADER, PRIORITY_HEADER, Principal, identify, principal_of, receive};
+use crate::receive::{DATA_CLASS_HEADER, PRIORITY_HEADER, Principal, collect, identify, principal_of};
 use crate::refusal::Refusal;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, Response};
-use http_body_util::Full;
 use std::sync::Arc;
 use types::receipt::Egress;
 use types::snapshot::Price;
 use types::{Code, KeyId};
 
-pub use step::{Permission, Said, Step};
+pub use crate::receive::Held;
+pub use begun::{Begun, Prompt};
+pub use step::{Opened, Permission, Said, Step};
 
 /// A wire format of the same pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,10 +52,14 @@ impl Dialect {
     }
 }
 
+/// An engine's answer that a dialect cannot read. It is told as the engine's failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unreadable;
+
 /// Turns an answer in OpenAI's form into the client's.
 pub trait Translator: Send + Sync {
     /// A whole answer.
-    fn whole(&mut self, body: Bytes) -> Bytes;
+    fn whole(&mut self, body: Bytes) -> Result<Bytes, Unreadable>;
     /// Whole events of a stream, never `[DONE]`; what becomes of them is appended.
     fn events(&mut self, events: &[u8], out: &mut BytesMut);
     /// The engine ended well: what is still held back, before the receipt is fixed.
@@ -68,13 +77,15 @@ pub const PASSAGES_MAX: usize = 32;
 pub struct Ask {
     pub dialect: Dialect,
     pub operation: Operation,
-    /// The client's: data class, priority, `Idempotency-Key` and `traceparent` are read, nothing else. A shell that makes several
-    /// inferences of one request gives the `Idempotency-Key` to the last only.
+    /// The client's: data class, priority, `Idempotency-Key` and `traceparent` are read, nothing else. What is made on the way to an
+    /// answer has no `Idempotency-Key`; of several attempts at one answer each may have it, for one that fails frees it.
     pub headers: HeaderMap,
     /// In OpenAI's form. A stream that shows usage asks for it itself (`stream_options.include_usage`).
     pub body: Bytes,
-    /// As the client sent it: what the receipt commits to.
+    /// As the client sent it: what the receipt commits to, and what a repeat under an `Idempotency-Key` is compared with.
     pub client_body: Bytes,
+    /// What of the client's address decides the answer beside the operation; empty if nothing does. It is compared, too.
+    pub target: String,
     /// `sha256:<hex>` of the passages in the prompt, at most [`PASSAGES_MAX`].
     pub passages: Vec<String>,
     pub egress: Option<Egress>,
@@ -88,9 +99,26 @@ pub(crate) struct Foreign {
     /// What the receipt calls it, where no engine is asked.
     pub step: Option<&'static str>,
     pub client_body: Bytes,
+    pub target: String,
     pub passages: Arc<[String]>,
     pub egress: Option<Arc<Egress>>,
     pub translator: Option<Box<dyn Translator>>,
+}
+
+impl Foreign {
+    /// What the client sent and where: nobody needs it twice.
+    pub(crate) fn take_sent(&mut self) -> (Bytes, String) {
+        (std::mem::take(&mut self.client_body), std::mem::take(&mut self.target))
+    }
+
+    /// A question left the site.
+    fn left(&mut self, egress: Egress) {
+        self.egress = Some(Arc::new(egress));
+    }
+
+    fn give(&mut self, passages: Vec<String>) {
+        self.passages = passages.into_iter().take(PASSAGES_MAX).collect();
+    }
 }
 
 /// A model that a key may ask.
@@ -154,32 +182,23 @@ impl Inner {
         view.models().filter_map(shown).collect()
     }
 
+    /// A body of a request of known or unknown origin, within the bounds that the gateway has for its own: time, so many bytes, and
+    /// all that is held at once. Its bytes count for as long as it is held.
+    pub async fn read(
+        &self,
+        headers: &HeaderMap,
+        body: impl http_body::Body<Data = Bytes, Error: Into<BodyError>> + Unpin,
+        bytes_max: usize,
+    ) -> Result<Held, Refusal> {
+        collect(&self.gateway, headers, body, bytes_max).await
+    }
+
     /// One inference: 200 with the answer in the client's dialect, or a refusal in OpenAI's envelope, which the shell puts into
     /// its own words. `hoheit-receipt` names the receipt in both.
     pub async fn ask(&self, principal: &Principal, ask: Ask) -> Response<Outgoing> {
-        let (gateway, view) = (&self.gateway, self.gateway.view.load_full());
-        if !gateway.stands() {
-            return pipeline::refuse(gateway, &pipeline::expired());
-        }
-        // As the view in force has it: it may have been revoked since the shell began.
-        let principal = match principal_of(gateway, &view, principal.key_id()) {
-            Ok(principal) => principal,
-            Err(refusal) => return pipeline::refuse(gateway, &refusal),
-        };
-        let Some(mut obligation) = Obligation::begin(gateway, &view, principal.key(), ask.operation) else {
-            return pipeline::refuse(gateway, &pipeline::overloaded());
-        };
-        obligation.trace = gateway.begin_trace(&ask.headers);
-        let passages = ask.passages.into_iter().take(PASSAGES_MAX).collect();
-        let Ask { dialect, client_body, translator, .. } = ask;
-        let egress = ask.egress.map(Arc::new);
-        obligation.speak(Foreign { dialect, step: None, client_body, passages, egress, translator });
-        match receive(obligation, ask.operation, &ours(&ask.headers), Full::new(ask.body)).await {
-            Ok(received) => pipeline::infer(gateway, &self.client, received).await,
-            Err(refused) => {
-                let (obligation, refusal, rates) = *refused;
-                pipeline::ended(obligation, End::refused(refusal.code), &refusal, rates).await
-            }
+        match self.begin(principal, ask).await {
+            Ok(begun) => begun.ask().await,
+            Err(answer) => *answer,
         }
     }
 }

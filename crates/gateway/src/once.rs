@@ -15,9 +15,9 @@
 //! without asking the store. Without the store the promise cannot be kept, so a request that asks for it is refused with
 //! 503 `store_unavailable`; one that names no key is served, and pays nothing for any of this.
 
-use crate::admit::Admitted;
 use crate::gateway::Gateway;
-use crate::idempotency::{answered, mismatch, running};
+use crate::idempotency::{Guard, answered, mismatch, running};
+use crate::receipt::Obligation;
 use crate::refusal::Refusal;
 use std::time::Duration;
 use store::{IdempotencyRow, KeyHolder, StoreError};
@@ -27,13 +27,11 @@ use types::{Code, Outcome, ReceiptId, UnixMillis};
 const SHIP_WAIT: Duration = Duration::from_secs(2);
 
 /// Claims the key of a request that names one.
-pub async fn claim(gateway: &Gateway, admitted: &Admitted) -> Result<(), Refusal> {
-    let Some(guard) = admitted.idempotency() else { return Ok(()) };
-    let Some(promised) = admitted.obligation().promise() else { return Err(busy()) };
+pub async fn claim(gateway: &Gateway, obligation: &Obligation, guard: &Guard) -> Result<(), Refusal> {
+    let Some(promised) = obligation.promise() else { return Err(busy()) };
     if promised.await.is_err() {
         return Err(Refusal::new(Code::Internal, "the intent could not be written: this gateway is ending"));
     }
-    let obligation = admitted.obligation();
     let now = gateway.clock.now();
     let (name, request) = guard.digests(&obligation.key.commitment_key);
     let row = IdempotencyRow {

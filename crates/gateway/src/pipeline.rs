@@ -4,7 +4,7 @@
 //!
 //! Each stage consumes the witness of the one before. This file only joins them; what a stage decides stands in its own.
 
-use crate::admit::{Rest, Turned, admit};
+use crate::admit::{Admitted, Rest, Turned, admit};
 use crate::attempt;
 use crate::body::{Outgoing, full};
 use crate::catalogue;
@@ -12,6 +12,7 @@ use crate::dispatch::{Answer, EngineClient, Whole};
 use crate::fields::Operation;
 use crate::gateway::Gateway;
 use crate::idempotency::{self, Handover};
+use crate::inner::Unreadable;
 use crate::meter::text_bytes;
 use crate::once;
 use crate::paths::{Purpose, Reading, find};
@@ -81,7 +82,7 @@ async fn inference(
     };
     obligation.trace = gateway.begin_trace(headers);
     match receive(obligation, operation, headers, body).await {
-        Ok(received) => infer(gateway, client, received).await,
+        Ok(received) => infer(gateway, client, Entering::Received(received)).await,
         Err(refused) => {
             let (obligation, refusal, rates) = *refused;
             ended(obligation, End::refused(refusal.code), &refusal, rates).await
@@ -89,21 +90,33 @@ async fn inference(
     }
 }
 
-pub(crate) async fn infer(gateway: &Arc<Gateway>, client: &EngineClient, received: Received) -> Response<Outgoing> {
-    let mut admitted = match admit(received).await {
-        Ok(admitted) => admitted,
-        Err(Turned::Replayed(answer)) => return replay(answer),
-        Err(Turned::Refused(refused)) => {
-            let (obligation, refusal, rates) = *refused;
-            return ended(obligation, End::refused(refusal.code), &refusal, rates).await;
+/// Where a request stands when it comes to its engine: a shell has its own admitted before it does anything for it. One type for
+/// one future: a request's is as large as all its ways, and it moves with every request.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the usual one, and a box would be an allocation for each"
+)]
+pub(crate) enum Entering {
+    Received(Received),
+    Admitted(Box<Admitted>),
+}
+
+pub(crate) async fn infer(gateway: &Arc<Gateway>, client: &EngineClient, entering: Entering) -> Response<Outgoing> {
+    let mut admitted = match entering {
+        Entering::Admitted(admitted) => *admitted,
+        Entering::Received(received) => {
+            let admitted = match admit(received).await {
+                Ok(admitted) => admitted,
+                Err(turned) => return turned_away(turned).await,
+            };
+            if let Some(guard) = admitted.idempotency()
+                && let Err(refusal) = Box::pin(once::claim(gateway, admitted.obligation(), guard)).await
+            {
+                return withdrawn(admitted.into_rest(), refusal).await;
+            }
+            admitted
         }
     };
-    if admitted.idempotency().is_some()
-        && let Err(refusal) = Box::pin(once::claim(gateway, &admitted)).await
-    {
-        let Rest { obligation, rates, .. } = admitted.into_rest();
-        return ended(obligation, End::refused(refusal.code), &refusal, rates).await;
-    }
     gateway.note_request();
     let mut attempts = Attempts::default();
     loop {
@@ -156,11 +169,32 @@ pub(crate) async fn infer(gateway: &Arc<Gateway>, client: &EngineClient, receive
     }
 }
 
+/// What was admitted and goes no further. Boxed, like [`ended`].
+pub(crate) fn withdrawn(rest: Rest, refusal: Refusal) -> Pin<Box<dyn Future<Output = Response<Outgoing>> + Send>> {
+    let Rest { obligation, rates, .. } = rest;
+    Box::pin(async move { refuse_with_receipt(obligation, End::refused(refusal.code), &refusal, rates).await })
+}
+
+/// What was not admitted: the answer that it had before, or the refusal.
+pub(crate) fn turned_away(turned: Turned) -> Pin<Box<dyn Future<Output = Response<Outgoing>> + Send>> {
+    match turned {
+        Turned::Replayed(answer) => Box::pin(std::future::ready(replay(answer))),
+        Turned::Refused(refused) => Box::pin(async move {
+            let (obligation, refusal, rates) = *refused;
+            refuse_with_receipt(obligation, End::refused(refusal.code), &refusal, rates).await
+        }),
+    }
+}
+
 /// A whole answer: settled and receipted before its first byte leaves.
 async fn deliver(rest: Rest, in_flight: InFlight, whole: Whole) -> Response<Outgoing> {
     let Rest { mut obligation, rates, idempotency, .. } = rest;
     in_flight.report(routing::Report::Success, obligation.gateway().clock.monotonic_millis());
     obligation.gateway().quarantine.forget(&obligation);
+    let Ok(spoken) = translated(&mut obligation, whole.body.clone()) else {
+        let refusal = Refusal::new(Code::EngineFailed, "the engine's answer cannot be read: try again");
+        return ended(obligation, End::failed(refusal.code), &refusal, rates).await;
+    };
     obligation.meter.saw_output(whole.pieces);
     if let Some(usage) = whole.usage {
         obligation.meter.report(usage);
@@ -168,7 +202,7 @@ async fn deliver(rest: Rest, in_flight: InFlight, whole: Whole) -> Response<Outg
     if obligation.meter.doubts_output() {
         obligation.meter.saw_text(text_bytes(&whole.body));
     }
-    let whole = Whole { body: translated(&mut obligation, whole.body), ..whole };
+    let whole = Whole { body: spoken, ..whole };
     obligation.whole_answer(&whole.body);
     let id = obligation.id;
     let keep_max = obligation.gateway().idempotency.answer_bytes_max();
@@ -188,10 +222,10 @@ async fn deliver(rest: Rest, in_flight: InFlight, whole: Whole) -> Response<Outg
 }
 
 /// In the client's dialect.
-fn translated(obligation: &mut Obligation, body: Bytes) -> Bytes {
+fn translated(obligation: &mut Obligation, body: Bytes) -> Result<Bytes, Unreadable> {
     match obligation.foreign().and_then(|foreign| foreign.translator.as_mut()) {
         Some(translator) => translator.whole(body),
-        None => body,
+        None => Ok(body),
     }
 }
 
@@ -210,7 +244,7 @@ fn stream(rest: Rest, in_flight: InFlight, upstream: Upstream) -> Response<Outgo
     response
 }
 
-fn replay(answer: idempotency::Answer) -> Response<Outgoing> {
+pub(crate) fn replay(answer: idempotency::Answer) -> Response<Outgoing> {
     let mut response = Response::new(full(answer.body.unwrap_or_default()));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));

@@ -7,6 +7,8 @@
 use crate::bodies::Share;
 use crate::fields::{Fields, Operation};
 use crate::gateway::Gateway;
+use crate::idempotency::{self, Named};
+use crate::inner::Foreign;
 use crate::limits::{IDEMPOTENCY_KEY_BYTES_MAX, Limits};
 use crate::receipt::Obligation;
 use crate::refusal::Refusal;
@@ -57,7 +59,7 @@ pub struct Received {
     pub obligation: Obligation,
     pub fields: Fields,
     pub body: Held,
-    pub idempotency_key: Option<String>,
+    pub idempotency: Option<Named>,
     pub rates: RateView,
 }
 
@@ -129,7 +131,7 @@ pub async fn receive(
         Err((refusal, rates)) => return Err(Box::new((obligation, refusal, rates))),
     };
     match read(&gateway, &mut obligation, operation, headers, body).await {
-        Ok((fields, body, idempotency_key)) => Ok(Received { obligation, fields, body, idempotency_key, rates }),
+        Ok((fields, body, idempotency)) => Ok(Received { obligation, fields, body, idempotency, rates }),
         Err(refusal) => Err(Box::new((obligation, refusal, rates))),
     }
 }
@@ -140,18 +142,19 @@ async fn read(
     operation: Operation,
     headers: &HeaderMap,
     body: impl http_body::Body<Data = Bytes, Error: Into<crate::body::BodyError>> + Unpin,
-) -> Result<(Fields, Held, Option<String>), Refusal> {
+) -> Result<(Fields, Held, Option<Named>), Refusal> {
     obligation.class = data_class(headers, obligation.class)?;
     let idempotency_key = idempotency_key(headers)?;
     let priority = priority(headers)?;
-    let limit = gateway.limits.body_bytes_max;
-    let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > limit as u64) {
-        return Err(too_large(limit));
-    }
-    let body = collect(body, &gateway.limits, gateway.bodies.share()).await?;
-    let sent = obligation.foreign().map(|foreign| std::mem::take(&mut foreign.client_body));
+    let body = collect(gateway, headers, body, gateway.limits.body_bytes_max).await?;
+    let (sent, target) = obligation.foreign().map(Foreign::take_sent).unzip();
     let sent = sent.as_ref().unwrap_or(&body.bytes);
+    // Whoever repeats sends the same again, and not what became of it on its way to an engine.
+    let idempotency = idempotency_key.map(|key| {
+        let target = target.as_deref().unwrap_or_default();
+        let request = idempotency::digest(obligation.dialect(), operation.path(), target, obligation.class, sent);
+        Named { key, request }
+    });
     obligation.request_commitment =
         aws_lc_rs::hmac::sign(&obligation.key.commitment_key, sent).as_ref().try_into().ok();
     let mut fields = Fields::parse(operation, &body.bytes)?;
@@ -160,7 +163,7 @@ async fn read(
         Some(model) => model.name_in_receipts.clone(),
         None => MODEL_UNKNOWN.into(),
     };
-    Ok((fields, body, idempotency_key))
+    Ok((fields, body, idempotency))
 }
 
 /// The project's class is the floor: a header may raise it for one request, and a lower one changes nothing.
@@ -181,7 +184,7 @@ fn priority(headers: &HeaderMap) -> Result<Option<Class>, Refusal> {
     })
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     match value.to_str() {
         Ok(text) if !text.is_empty() && text.len() <= IDEMPOTENCY_KEY_BYTES_MAX => Ok(Some(text.to_owned())),
@@ -211,12 +214,27 @@ fn too_slow(limits: &Limits) -> Refusal {
     Refusal::new(Code::RequestTimeout, message)
 }
 
-async fn collect(
+/// Reads a body of at most so many bytes; one that says itself that it has more is not read at all.
+pub(crate) async fn collect(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    body: impl http_body::Body<Data = Bytes, Error: Into<crate::body::BodyError>> + Unpin,
+    limit: usize,
+) -> Result<Held, Refusal> {
+    let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > limit as u64) {
+        return Err(too_large(limit));
+    }
+    hold(body, limit, &gateway.limits, gateway.bodies.share()).await
+}
+
+async fn hold(
     mut body: impl http_body::Body<Data = Bytes, Error: Into<crate::body::BodyError>> + Unpin,
+    limit: usize,
     limits: &Limits,
     mut share: Share,
 ) -> Result<Held, Refusal> {
-    let (limit, begun) = (limits.body_bytes_max, Instant::now());
+    let begun = Instant::now();
     let mut first: Option<Bytes> = None;
     let mut more = BytesMut::new();
     // Known to be at its end, a body is not asked once more.
@@ -278,9 +296,9 @@ mod tests {
             http_body_util::StreamBody::new(Chunks(frames.into_iter()))
         };
         let bodies = crate::bodies::Bodies::new(8);
-        let limited = |limit| Limits { body_bytes_max: limit, ..Limits::default() };
+        let limits = Limits::default();
         let read = async |chunks: &[&'static str], limit| {
-            let held = collect(body(chunks), &limited(limit), bodies.share()).await;
+            let held = hold(body(chunks), limit, &limits, bodies.share()).await;
             held.map(|held| held.bytes).map_err(|refusal| refusal.code)
         };
         assert_eq!(read(&["ab", "cd", "e"], 5).await.unwrap(), "abcde");
@@ -288,7 +306,7 @@ mod tests {
         assert_eq!(read(&["ab", "cd", "ef"], 5).await, Err(Code::BodyTooLarge));
         assert_eq!(read(&["abcdef"], 5).await, Err(Code::BodyTooLarge));
         // All bodies together: held while the body is, and not longer.
-        let held = collect(body(&["abcd"]), &limited(5), bodies.share()).await.map_err(|_| ()).unwrap();
+        let held = hold(body(&["abcd"]), 5, &limits, bodies.share()).await.map_err(|_| ()).unwrap();
         assert_eq!(read(&["ab", "cd", "e"], 5).await, Err(Code::NotReady));
         assert_eq!(read(&["ab", "cd"], 5).await.unwrap(), "abcd");
         drop(held);

@@ -78,8 +78,7 @@ impl Pattern {
         if pattern.is_empty() || pattern.len() > PATTERN_TEXT_MAX {
             return Err(broken(format!("it has to be 1 to {PATTERN_TEXT_MAX} bytes long")));
         }
-        let limits =
-            Config::new().nfa_size_limit(Some(PATTERN_PROGRAM_MAX)).hybrid_cache_capacity(PATTERN_PROGRAM_MAX);
+        let limits = Config::new().nfa_size_limit(Some(PATTERN_PROGRAM_MAX)).hybrid_cache_capacity(PATTERN_PROGRAM_MAX);
         let regex = Regex::builder()
             .configure(limits)
             .syntax(syntax::Config::new().nest_limit(PATTERN_NEST_MAX))

@@ -49,7 +49,7 @@ impl Embedder {
     ) -> Option<Embedder> {
         let model = settings::embedding(partners, principal)?;
         let mut headers = headers.clone();
-        // The client's key for its request names the answer, not what is made on the way.
+        // The client's key for its request names the answer, not what is made on the way to it.
         headers.remove("idempotency-key");
         Some(Embedder {
             partners: partners.clone(),
@@ -77,6 +77,7 @@ impl Embedder {
             headers: self.headers.clone(),
             body: body.to_string().into(),
             client_body: self.client_body.clone(),
+            target: String::new(),
             passages: Vec::new(),
             egress: None,
             translator: None,

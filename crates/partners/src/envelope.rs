@@ -1,21 +1,18 @@
-//! Requests and answers in OpenAI's shape: bodies read within bounds, refusals in its envelope, answers of the pipeline passed on.
+//! Requests and answers in OpenAI's shape: bodies read within the gateway's bounds, refusals in its envelope, answers of the pipeline passed on.
 
 use crate::Partners;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
+use gateway::inner::Held;
 use gateway::{Principal, Refusal};
 use http::request::Parts as Head;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use knowledge::KnowledgeError;
 use serde_json::Value;
-use std::time::Duration;
 use store::StoreError;
 use types::Code;
-
-/// How long a body may take, as at the gateway.
-pub(crate) const BODY_TIME: Duration = Duration::from_secs(120);
 
 /// A request of a known principal whose body was not read yet.
 pub(crate) struct Asked {
@@ -31,21 +28,11 @@ impl Asked {
         let principal = partners.parts().inner.identify(&head.headers)?;
         Ok(Asked { principal, head, body })
     }
-}
 
-/// A body of at most so many bytes; what says itself that it has more is not read at all.
-pub(crate) async fn read(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Bytes, Refusal> {
-    let too_large =
-        || Refusal::new(Code::BodyTooLarge, format!("the body may have at most {bytes_max} bytes: send less at once"));
-    let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > bytes_max as u64) {
-        return Err(too_large());
-    }
-    match tokio::time::timeout(BODY_TIME, axum::body::to_bytes(body, bytes_max)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        // It broke off, or went on beyond the limit: the limit is what a client can do something about.
-        Ok(Err(_)) => Err(too_large()),
-        Err(_) => Err(Refusal::new(Code::RequestTimeout, "the body did not come in time: send it again")),
+    /// Its body, of at most so many bytes, in the room that the gateway has for all of them.
+    pub async fn read(&mut self, partners: &Partners, bytes_max: usize) -> Result<Held, Refusal> {
+        let body = std::mem::replace(&mut self.body, Body::empty());
+        partners.parts().inner.read(&self.head.headers, body, bytes_max).await
     }
 }
 

@@ -4,7 +4,7 @@
 //! read, one by one and all together. If we crash here: a file is stored whole or not at all.
 
 use crate::Partners;
-use crate::envelope::{Asked, Refused, json, read, typed};
+use crate::envelope::{Asked, Refused, json, typed};
 use crate::multipart::{boundary, parts};
 use crate::page::{asked, page};
 use axum::Router;
@@ -41,7 +41,7 @@ pub(crate) fn file_id(text: &str) -> Result<FileId, Refused> {
 }
 
 async fn upload(State(partners): State<Partners>, request: Request) -> Result<Response, Refused> {
-    let asked = Asked::by(&partners, request)?;
+    let mut asked = Asked::by(&partners, request)?;
     let knowledge = &partners.parts().knowledge;
     let wrong = |message: &str| Refused::invalid("file", message);
     const FORM: &str = "send multipart/form-data with the parts file and purpose";
@@ -53,8 +53,8 @@ async fn upload(State(partners): State<Partners>, request: Request) -> Result<Re
         return Err(Refusal::new(Code::NotReady, message).retry_after(2).into());
     };
     let limit = usize::try_from(knowledge.limits().file_bytes_max).unwrap_or(usize::MAX).saturating_add(FORM_BYTES_MAX);
-    let body = read(&asked.head.headers, asked.body, limit).await?;
-    let parts = parts(&body, &boundary).map_err(|error| wrong(&error.to_string()))?;
+    let body = asked.read(&partners, limit).await?;
+    let parts = parts(&body.bytes, &boundary).map_err(|error| wrong(&error.to_string()))?;
     let file = parts.iter().find(|part| part.name == "file").ok_or_else(|| wrong(FORM))?;
     let purpose = parts.iter().find(|part| part.name == "purpose").map(|part| part.bytes);
     let purpose = PURPOSES.into_iter().find(|known| Some(known.as_bytes()) == purpose).ok_or_else(|| {

@@ -1,8 +1,9 @@
 //! Searches of the web, as an interface: Hoheit ships none. A provider is a fact like an endpoint, judged by policy before anything
 //! leaves, and what leaves is one query: no conversation, no name, no passage.
 //!
-//! The order is the guarantee: policy permits (a rule that names `search_web`), a receipt with the egress is durable, and only then
-//! the provider is asked. If we crash between, a receipt says that a query may have left which did not.
+//! The order is the guarantee: the request for which it leaves is admitted (whoever calls this holds it), policy permits (a rule that
+//! names `search_web`), a receipt with the egress is durable, and only then the provider is asked. If we crash between, a receipt says
+//! that a query may have left which did not.
 
 use crate::Partners;
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use gateway::Principal;
 use gateway::inner::{Dialect, Said, Step};
 use http::{HeaderMap, StatusCode};
 use knowledge::BoxFuture;
+use std::sync::Arc;
 use types::receipt::Egress;
 use types::{EndpointFacts, FileId, Passage};
 
@@ -40,21 +42,37 @@ pub trait WebSearch: Send + Sync {
 /// A result's text is a passage of at most so many characters, as those of documents are.
 const TEXT_CHARS_MAX: usize = 2_000;
 
-/// A search of the web for one request, and what its receipt says of it.
-pub(crate) struct Searched {
-    pub passages: Vec<Passage>,
-    pub egress: Egress,
-}
-
-/// Asks the provider, if there is one and policy permits. None: nothing left the site.
+/// Asks the provider, if there is one and policy permits, and tells `left` before the query leaves. Empty: nothing left the site, or
+/// nothing usable came back.
 pub(crate) async fn search(
     partners: &Partners,
     principal: &Principal,
     headers: &HeaderMap,
     client_body: &Bytes,
+    (query, top): (&str, usize),
+    left: &mut (dyn FnMut(Egress) + Send),
+) -> Vec<Passage> {
+    let Some(provider) = leave(partners, principal, headers, client_body, query, left).await else { return Vec::new() };
+    let results = match provider.search(query, top).await {
+        Ok(results) => results,
+        Err(error) => {
+            let provider = &provider.facts().provider;
+            tracing::warn!(error = &error as &dyn std::error::Error, provider, "a search of the web");
+            Vec::new()
+        }
+    };
+    (0..).zip(results.into_iter().take(top)).map(|(number, result)| passage(number, result)).collect()
+}
+
+/// The provider, once everything that has to stand before a query leaves does.
+async fn leave<'a>(
+    partners: &'a Partners,
+    principal: &Principal,
+    headers: &HeaderMap,
+    client_body: &Bytes,
     query: &str,
-    top: usize,
-) -> Option<Searched> {
+    left: &mut (dyn FnMut(Egress) + Send),
+) -> Option<&'a Arc<dyn WebSearch>> {
     let parts = partners.parts();
     let provider = parts.web.as_ref()?;
     let facts = provider.facts();
@@ -76,15 +94,8 @@ pub(crate) async fn search(
     if parts.inner.step(principal, step, Said::Nothing).await.status() != StatusCode::OK {
         return None;
     }
-    let results = match provider.search(query, top).await {
-        Ok(results) => results,
-        Err(error) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, provider = facts.provider, "a search of the web");
-            Vec::new()
-        }
-    };
-    let passages = (0..).zip(results.into_iter().take(top)).map(|(number, result)| passage(number, result)).collect();
-    Some(Searched { passages, egress })
+    left(egress);
+    Some(provider)
 }
 
 fn passage(number: u32, result: WebResult) -> Passage {

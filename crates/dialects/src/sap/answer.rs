@@ -38,12 +38,9 @@ impl Answer {
         &self.results
     }
 
-    /// A whole answer in OpenAI's form.
-    pub fn whole(&mut self, body: &[u8]) -> Vec<u8> {
-        let llm = match serde_json::from_slice::<Value>(body) {
-            Ok(Value::Object(llm)) => llm,
-            _ => return self.broken(502, "the engine's answer is not an object of JSON").into_bytes(),
-        };
+    /// A whole answer in OpenAI's form. None: the engine's is not an object of JSON.
+    pub fn whole(&mut self, body: &[u8]) -> Option<Vec<u8>> {
+        let Ok(Value::Object(llm)) = serde_json::from_slice::<Value>(body) else { return None };
         let mut llm = without_nulls(llm);
         for choice in choices(&mut llm) {
             if let Some(message) = choice.get_mut("message").and_then(Value::as_object_mut) {
@@ -65,7 +62,7 @@ impl Answer {
         if !self.failures.is_empty() {
             answer["intermediate_failures"] = self.failures.clone().into();
         }
-        answer.to_string().into_bytes()
+        Some(answer.to_string().into_bytes())
     }
 
     /// The error object, for an answer that broke off.

@@ -126,17 +126,15 @@ fn params(model: &Object<'_>) -> Result<Map<String, Value>, String> {
 }
 
 impl EmbeddingsAnswer {
-    pub fn whole(&mut self, body: &[u8]) -> Vec<u8> {
-        let Ok(Value::Object(answer)) = serde_json::from_slice::<Value>(body) else {
-            let failure = Failure::new(502, Location::Llm, "the engine's answer is not an object of JSON");
-            return Failure::body(&[failure], &self.request_id).into_bytes();
-        };
+    /// Vectors in OpenAI's form. None: the engine's answer is not an object of JSON.
+    pub fn whole(&mut self, body: &[u8]) -> Option<Vec<u8>> {
+        let Ok(Value::Object(answer)) = serde_json::from_slice::<Value>(body) else { return None };
         let known = ["object", "model", "data", "usage"];
         let result: Map<String, Value> =
             answer.into_iter().filter(|(name, _)| known.contains(&name.as_str())).collect();
-        json!({"request_id": self.request_id, "intermediate_results": self.results, "final_result": result})
-            .to_string()
-            .into_bytes()
+        let answer =
+            json!({"request_id": self.request_id, "intermediate_results": self.results, "final_result": result});
+        Some(answer.to_string().into_bytes())
     }
 }
 
@@ -157,7 +155,9 @@ mod tests {
         assert_eq!(body, json!({"model": "e", "input": ["a", "b"], "encoding_format": "float", "dimensions": 4}));
         let engine = json!({"object": "list", "model": "e", "id": "x", "data": [
             {"object": "embedding", "index": 0, "embedding": [0.5]}], "usage": {"prompt_tokens": 1, "total_tokens": 1}});
-        let answer: Value = serde_json::from_slice(&prepared.answer.whole(engine.to_string().as_bytes())).unwrap();
+        let whole = prepared.answer.whole(engine.to_string().as_bytes()).unwrap();
+        let answer: Value = serde_json::from_slice(&whole).unwrap();
+        assert_eq!(prepared.answer.whole(br#"["no object"]"#), None);
         assert_eq!(answer["final_result"]["data"][0]["embedding"], json!([0.5]));
         assert_eq!(answer["request_id"], "r");
         assert!(answer["final_result"].get("id").is_none());

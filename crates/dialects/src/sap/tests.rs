@@ -107,7 +107,7 @@ fn a_template_becomes_a_prompt() {
         asked(&prepared),
         json!({"model": "m", "max_tokens": 9, "messages": messages, "tools": [{"type": "function", "function": {"name": "f"}}]})
     );
-    let answer: Value = serde_json::from_slice(&prepared.answer.whole(engine("Hello").as_bytes())).unwrap();
+    let answer: Value = serde_json::from_slice(&prepared.answer.whole(engine("Hello").as_bytes()).unwrap()).unwrap();
     assert_eq!(answer["intermediate_results"]["templating"], messages);
     assert_eq!(answer["intermediate_results"]["llm"], answer["final_result"]);
     assert_eq!(answer["final_result"]["choices"][0]["message"], json!({"role": "assistant", "content": "Hello"}));
@@ -156,7 +156,7 @@ fn masked_on_the_way_in_and_unmasked_on_the_way_back() {
     let mut prepared = prepare(&request(config, json!({"to": "erika@example.de"})));
     assert_eq!(asked(&prepared)["messages"][0]["content"], "write to MASKED_EMAIL_1");
     let answer: Value =
-        serde_json::from_slice(&prepared.answer.whole(engine("sent to MASKED_EMAIL_1").as_bytes())).unwrap();
+        serde_json::from_slice(&prepared.answer.whole(engine("sent to MASKED_EMAIL_1").as_bytes()).unwrap()).unwrap();
     let results = &answer["intermediate_results"];
     assert_eq!(results["templating"][0]["content"], "write to erika@example.de");
     let masked: Value =
@@ -172,7 +172,8 @@ fn what_is_anonymous_stays_so() {
     let config = json!({"modules": module("write to {{?to}}", json!({"masking": masking("anonymization")}))});
     let mut prepared = prepare(&request(config, json!({"to": "erika@example.de"})));
     assert_eq!(asked(&prepared)["messages"][0]["content"], "write to MASKED_EMAIL");
-    let answer: Value = serde_json::from_slice(&prepared.answer.whole(engine("to MASKED_EMAIL").as_bytes())).unwrap();
+    let answer: Value =
+        serde_json::from_slice(&prepared.answer.whole(engine("to MASKED_EMAIL").as_bytes()).unwrap()).unwrap();
     assert_eq!(answer["final_result"]["choices"][0]["message"]["content"], "to MASKED_EMAIL");
     assert!(answer["intermediate_results"].get("output_unmasking").is_none());
 }
@@ -206,7 +207,7 @@ fn a_tool_call_gets_its_quotes_right() {
         "\"refusal\":null",
         r#""tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{\"who\":\"NAME_1\"}"}}]"#,
     );
-    let answer: Value = serde_json::from_slice(&prepared.answer.whole(whole.as_bytes())).unwrap();
+    let answer: Value = serde_json::from_slice(&prepared.answer.whole(whole.as_bytes()).unwrap()).unwrap();
     let message = &answer["final_result"]["choices"][0]["message"];
     assert_eq!((arguments(message), &message["content"]), (expect.clone(), &json!("")));
     // In a stream the arguments come in pieces, and leave whole.

@@ -4,8 +4,8 @@
 //! grows with the square of an answer; so an event waits until what is new is [`EVENT_SHARE`]th of what was sent. A short answer
 //! leaves word by word, and an answer of 16 KB costs 2 MB instead of 30. A client that wants less says `stream_mode: concise`.
 //!
-//! Results come before the first word, usage and findings with the last event. Reasoning is counted and not shown. If an engine's
-//! answer cannot be read it leaves as it is: the gateway has judged it, and hiding it would hide the fault.
+//! Results come before the first word, usage and findings with the last event. Reasoning is counted and not shown. An engine's
+//! answer that cannot be read is none: what nobody can check does not leave.
 
 use super::usage::{self, Searched};
 use crate::events::{data, write_event};
@@ -101,18 +101,15 @@ impl Answer {
         }
     }
 
-    /// A whole answer in OpenAI's form.
-    pub fn whole(&mut self, body: &[u8]) -> Vec<u8> {
-        let Ok(answer) = serde_json::from_slice::<Value>(body) else { return body.to_vec() };
-        let choice = &answer["choices"][0];
-        if !choice.is_object() {
-            return body.to_vec();
-        }
+    /// A whole answer in OpenAI's form. None: it is not JSON, or there is no choice in it.
+    pub fn whole(&mut self, body: &[u8]) -> Option<Vec<u8>> {
+        let answer: Value = serde_json::from_slice(body).ok()?;
+        let choice = answer["choices"].get(0).filter(|choice| choice.is_object())?;
         self.note(&answer);
         self.take(choice["message"]["content"].as_str().unwrap_or_default());
         self.take_end();
         let content = std::mem::take(&mut self.waiting);
-        self.ended(&content).to_string().into_bytes()
+        Some(self.ended(&content).to_string().into_bytes())
     }
 
     /// Whole events of a stream in OpenAI's form.

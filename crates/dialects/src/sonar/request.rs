@@ -162,7 +162,12 @@ impl Question {
         self.turns.last().map_or("", |turn| turn.text.as_str())
     }
 
-    /// What is searched for.
+    /// What may be asked of the web: the last message alone, and nothing that was said before it.
+    pub fn query_outside(&self) -> String {
+        self.text().chars().take(QUERY_CHARS_MAX).collect()
+    }
+
+    /// What is searched for in documents.
     pub fn query(&self) -> String {
         let asked: Vec<&str> =
             self.turns.iter().rev().filter(|turn| turn.role == "user").map(|turn| turn.text.as_str()).take(2).collect();

@@ -1,18 +1,21 @@
 //! What a shell does without an engine and is receipted all the same: it refuses by itself, it answers from nothing, or it lets a
 //! question leave the site.
 //!
-//! Why: what a shell refuses before the pipeline would can be receipted like any refusal (Sonar's shell does so, AI Core's does not
-//! yet); and what leaves the site is in a durable receipt before it leaves. Such a receipt has no endpoint and costs nothing.
+//! Why: what a shell refuses before the pipeline would is receipted like any refusal; and what leaves the site is in a durable receipt
+//! before it leaves. Such a receipt has no endpoint and costs nothing.
 //!
 //! If we crash here: the receipt is durable or the step was not made. What came back of a search is then lost, and that it was made
 //! is not.
 
-use super::{Dialect, Foreign, Inner, PASSAGES_MAX};
+use super::{Dialect, Foreign, Inner};
 use crate::body::{Outgoing, full};
 use crate::fields::Operation;
+use crate::gateway::Gateway;
+use crate::idempotency::{self, Claim, Guard, Handover};
+use crate::once;
 use crate::pipeline;
 use crate::receipt::{End, Obligation};
-use crate::receive::{Principal, data_class, principal_of};
+use crate::receive::{Principal, data_class, idempotency_key, principal_of};
 use crate::refusal::Refusal;
 use crate::scope::RateView;
 use crate::settle::take_request;
@@ -28,7 +31,7 @@ pub struct Step {
     pub dialect: Dialect,
     /// As in the receipt: `chat.completions`, `search`, `search.web`.
     pub operation: &'static str,
-    /// The client's: its data class is read.
+    /// The client's: its data class is read, and by [`Inner::open`] its `Idempotency-Key`.
     pub headers: HeaderMap,
     pub client_body: Bytes,
     /// The model that was asked for, if one was.
@@ -97,52 +100,126 @@ impl Inner {
 
     /// Receipts a step. When it resolves with a status of 200 the receipt is durable.
     pub async fn step(&self, principal: &Principal, step: Step, said: Said) -> Response<Outgoing> {
-        let (gateway, view) = (&self.gateway, self.gateway.view.load_full());
-        if let Err(refusal) = self.stands() {
-            return pipeline::refuse(gateway, &refusal);
+        let counted = !matches!(said, Said::Nothing);
+        match self.oblige(principal, step, counted).await {
+            Ok(ending) => ending.say(None, said).await,
+            Err(answer) => *answer,
         }
-        let principal = match principal_of(gateway, &view, principal.key_id()) {
-            Ok(principal) => principal,
-            Err(refusal) => return pipeline::refuse(gateway, &refusal),
+    }
+
+    /// Begins a request that no model will answer, before anything is done for it: its place among the requests per minute, its data
+    /// class, its idempotency key. Err is the answer, as of [`Inner::begin`].
+    pub async fn open(&self, principal: &Principal, step: Step) -> Result<Opened, Box<Response<Outgoing>>> {
+        let named = idempotency_key(&step.headers);
+        let (sent, operation) = (step.client_body.clone(), step.operation);
+        let mut ending = self.oblige(principal, step, true).await?;
+        let named = match named {
+            Ok(Some(named)) => named,
+            Ok(None) => return Ok(Opened(Box::new(ending))),
+            Err(refusal) => return Err(Box::new(ending.say(None, Said::Refused(refusal)).await)),
         };
+        let (gateway, obligation) = (&self.gateway, &ending.obligation);
+        let request = idempotency::digest(obligation.dialect(), operation, "", obligation.class, &sent);
+        let now = gateway.clock.monotonic_millis();
+        match gateway.idempotency.claim(obligation.key.project.id, &named, request, now) {
+            Ok(Claim::First(guard)) => match once::claim(gateway, obligation, &guard).await {
+                Ok(()) => ending.idempotency = Some(guard),
+                Err(refusal) => return Err(Box::new(ending.say(None, Said::Refused(refusal)).await)),
+            },
+            Ok(Claim::Replay(answer)) => {
+                ending.obligation.void();
+                return Err(Box::new(pipeline::replay(answer)));
+            }
+            Err(refusal) => return Err(Box::new(ending.say(None, Said::Refused(refusal)).await)),
+        }
+        Ok(Opened(Box::new(ending)))
+    }
+
+    /// The obligation of a step, with its place among the requests per minute if it is one.
+    async fn oblige(
+        &self,
+        principal: &Principal,
+        step: Step,
+        counted: bool,
+    ) -> Result<Ending, Box<Response<Outgoing>>> {
+        let (gateway, view) = (&self.gateway, self.gateway.view.load_full());
+        let refuse = |refusal: &Refusal| Box::new(pipeline::refuse(gateway, refusal));
+        self.stands().map_err(|refusal| refuse(&refusal))?;
+        let principal = principal_of(gateway, &view, principal.key_id()).map_err(|refusal| refuse(&refusal))?;
         let key = principal.key();
         let Some(mut obligation) = Obligation::begin(gateway, &view, key, Operation::ChatCompletions) else {
-            return pipeline::refuse(gateway, &pipeline::overloaded());
+            return Err(refuse(&pipeline::overloaded()));
         };
         obligation.request_commitment =
             aws_lc_rs::hmac::sign(&key.commitment_key, &step.client_body).as_ref().try_into().ok();
         if let Some(model) = view.model(&step.model) {
             obligation.model = model.name_in_receipts.clone();
         }
-        let egress = step.egress.map(|(egress, permission)| {
-            obligation.policy = Some((true, permission.rules));
-            Arc::new(egress)
-        });
         let class = data_class(&step.headers, obligation.class);
-        obligation.speak(Foreign {
+        let mut foreign = Foreign {
             dialect: step.dialect,
             step: Some(step.operation),
             client_body: step.client_body,
-            passages: step.passages.into_iter().take(PASSAGES_MAX).collect(),
-            egress,
+            target: String::new(),
+            passages: Arc::default(),
+            egress: None,
             translator: None,
-        });
-        let mut rates = RateView::default();
-        if !matches!(said, Said::Nothing) {
+        };
+        foreign.give(step.passages);
+        if let Some((egress, permission)) = step.egress {
+            obligation.policy = Some((true, permission.rules));
+            foreign.left(egress);
+        }
+        obligation.speak(foreign);
+        let mut ending = Ending { obligation, rates: RateView::default(), idempotency: None };
+        if counted {
             match take_request([&key.scope_project, &key.scope_key], gateway.clock.monotonic_millis()) {
-                Ok(taken) => rates = taken,
+                Ok(rates) => ending.rates = rates,
                 Err((refusal, rates)) => {
-                    return pipeline::ended(obligation, End::refused(refusal.code), &refusal, rates).await;
+                    ending.rates = rates;
+                    return Err(Box::new(ending.say(None, Said::Refused(refusal)).await));
                 }
             }
         }
-        let said = match class {
-            Ok(class) => {
-                obligation.class = class;
-                said
-            }
-            Err(refusal) => Said::Refused(refusal),
-        };
+        match class {
+            Ok(class) => ending.obligation.class = class,
+            Err(refusal) => return Err(Box::new(ending.say(None, Said::Refused(refusal)).await)),
+        }
+        Ok(ending)
+    }
+}
+
+/// A request that no model answers, begun. Dropped, its receipt says `aborted`.
+pub struct Opened(Box<Ending>);
+
+impl Opened {
+    /// As [`Begun::left`](super::Begun::left).
+    pub fn left(&mut self, egress: Egress) {
+        if let Some(foreign) = self.0.obligation.foreign() {
+            foreign.left(egress);
+        }
+    }
+
+    /// Answers, or refuses.
+    pub async fn say(self, passages: Vec<String>, said: Said) -> Response<Outgoing> {
+        self.0.say(Some(passages), said).await
+    }
+}
+
+/// What ends without an engine.
+pub(super) struct Ending {
+    pub obligation: Obligation,
+    pub rates: RateView,
+    pub idempotency: Option<Guard>,
+}
+
+impl Ending {
+    /// The receipt first, then the answer. No passages: those that the receipt has already.
+    pub async fn say(self, passages: impl Into<Option<Vec<String>>>, said: Said) -> Response<Outgoing> {
+        let Ending { mut obligation, rates, idempotency } = self;
+        if let (Some(foreign), Some(passages)) = (obligation.foreign(), passages.into()) {
+            foreign.give(passages);
+        }
         let (content_type, committed, closing) = match said {
             Said::Refused(refusal) => {
                 return pipeline::ended(obligation, End::refused(refusal.code), &refusal, rates).await;
@@ -155,14 +232,26 @@ impl Inner {
         if !committed.is_empty() {
             obligation.whole_answer(&committed);
         }
-        if obligation.close(End::completed()).await.is_err() {
+        let body = if closing.is_empty() { committed } else { Bytes::from([committed, closing].concat()) };
+        let repeatable = idempotency.map(|guard| (guard, repeatable(obligation.gateway(), id, content_type, &body)));
+        if Handover::new(obligation.close(End::completed()), repeatable).await.is_err() {
             return pipeline::journal_failed().response();
         }
-        let body = if closing.is_empty() { committed } else { Bytes::from([committed, closing].concat()) };
         let mut response = Response::new(full(body));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         pipeline::receipt_headers(response.headers_mut(), id);
         pipeline::rate_headers(response.headers_mut(), rates);
         response
     }
+}
+
+/// The answer as a repeat gets it, if it is small enough to keep.
+fn repeatable(
+    gateway: &Gateway,
+    receipt: types::ReceiptId,
+    content_type: &'static str,
+    body: &Bytes,
+) -> idempotency::Answer {
+    let body = Some(body.clone()).filter(|body| body.len() <= gateway.idempotency.answer_bytes_max());
+    idempotency::Answer { receipt, content_type, cache_control: None, body }
 }

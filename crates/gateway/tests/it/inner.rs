@@ -5,13 +5,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::{Bytes, BytesMut};
 use gateway::Operation;
-use gateway::inner::{Ask, Dialect, Inner, PASSAGES_MAX, Said, Step, Translator};
+use gateway::inner::{Ask, Begun, Dialect, Inner, PASSAGES_MAX, Prompt, Said, Step, Translator, Unreadable};
 use http::HeaderMap;
 use http_body_util::BodyExt;
 use serde_json::json;
 use twin::engine::{Behaviour, End, ScriptedEngine};
 use types::receipt::Egress;
-use types::{Code, Outcome};
+use types::{Code, MicroEur, Outcome};
 
 /// A dialect that shouts: whole answers in capitals, events counted and held back until the end.
 #[derive(Default)]
@@ -20,8 +20,9 @@ struct Shouting {
 }
 
 impl Translator for Shouting {
-    fn whole(&mut self, body: Bytes) -> Bytes {
-        String::from_utf8_lossy(&body).to_uppercase().into()
+    fn whole(&mut self, body: Bytes) -> Result<Bytes, Unreadable> {
+        let text = String::from_utf8_lossy(&body).to_uppercase();
+        if text.contains("MUMBLING") { Err(Unreadable) } else { Ok(text.into()) }
     }
 
     fn events(&mut self, events: &[u8], out: &mut BytesMut) {
@@ -50,6 +51,7 @@ fn ask(stream: bool) -> Ask {
         headers: HeaderMap::new(),
         body: chat(json!({"stream": stream})).to_string().into(),
         client_body: Bytes::from_static(b"AS THE CLIENT SAID IT"),
+        target: String::new(),
         passages: vec!["sha256:aa".to_owned(), "sha256:bb".to_owned()],
         egress: Some(Egress {
             provider: "web.example".to_owned(),
@@ -154,6 +156,179 @@ async fn a_repeat_gets_the_same_answer_and_another_dialect_is_another_request() 
     assert_eq!(asked(&world, with_key(Dialect::Sap)).await.0, 422);
     assert_eq!(engine.requests().len(), 1);
     world.receipts().await;
+}
+
+/// What became of it on the way to the engine (a seed, a passage that was found) makes it no other request; what the client sent, and
+/// where, does.
+#[tokio::test]
+async fn a_repeat_is_compared_by_what_the_client_sent() {
+    let engine = ScriptedEngine::start(Behaviour::tokens(3)).await.unwrap();
+    let world = Setup::new().engine(&engine.url(), "DE").start().await;
+    let named = |seed: u64, client_body: &'static str, target: &str| {
+        let body = chat(json!({"seed": seed})).to_string().into();
+        let mut ask = Ask { body, client_body: client_body.into(), target: target.to_owned(), ..ask(false) };
+        ask.headers.insert("idempotency-key", "job".parse().unwrap());
+        ask
+    };
+    let (status, headers, first) = asked(&world, named(1, "one", "d1")).await;
+    assert_eq!(status, 200);
+    let (status, again, repeated) = asked(&world, named(2, "one", "d1")).await;
+    assert_eq!((status, &again["hoheit-receipt"], repeated), (200, &headers["hoheit-receipt"], first));
+    assert_eq!(asked(&world, named(1, "two", "d1")).await.0, 422);
+    assert_eq!(asked(&world, named(1, "one", "d2")).await.0, 422);
+    assert_eq!(engine.requests().len(), 1);
+    world.receipts().await;
+}
+
+async fn begun(world: &World, ask: Ask) -> Result<Begun, u16> {
+    let inner = Inner::new(world.gateway.clone());
+    let begun = inner.begin(&inner.principal(KEY).unwrap(), ask).await;
+    begun.map_err(|answer| answer.status().as_u16())
+}
+
+fn prompt(content: &str) -> Prompt {
+    Prompt {
+        body: chat(json!({"messages": [{"role": "user", "content": content}]})).to_string().into(),
+        passages: vec!["sha256:cc".to_owned()],
+        translator: None,
+    }
+}
+
+fn egress(query: &str) -> Egress {
+    Egress {
+        provider: "web.example".to_owned(),
+        jurisdiction: "FR".parse().unwrap(),
+        query_commitment: query.to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn what_was_begun_ends_in_one_receipt_however_it_ends() {
+    let engine = ScriptedEngine::start(Behaviour::tokens(3)).await.unwrap();
+    let world = Setup::new().engine(&engine.url(), "DE").start().await;
+    let begin = async || begun(&world, ask(false)).await.unwrap();
+    let mut asked = begin().await;
+    asked.left(egress("asked"));
+    let id = asked.receipt();
+    assert_eq!(asked.ask_with(prompt("with what was found")).await.status(), 200);
+    let mut answered = begin().await;
+    answered.left(egress("answered"));
+    assert_eq!(answered.say(vec![], Said::Whole("nothing".into())).await.status(), 200);
+    let mut refused = begin().await;
+    refused.left(egress("refused"));
+    assert_eq!(refused.refuse(gateway::Refusal::new(Code::NotFound, "no")).await.status(), 404);
+    let mut dropped = begin().await;
+    dropped.left(egress("dropped"));
+    drop(dropped);
+    let changed = Prompt { body: chat(json!({"model": "another"})).to_string().into(), ..prompt("") };
+    assert_eq!(begin().await.ask_with(changed).await.status(), 500, "a verdict is of one model");
+    let receipts = world.receipts().await;
+    let told = |at: usize| (receipts[at].outcome, receipts[at].egress.as_ref().unwrap().query_commitment.as_str());
+    assert_eq!(
+        [0, 1, 2, 3].map(told),
+        [
+            (Outcome::Completed, "asked"),
+            (Outcome::Completed, "answered"),
+            (Outcome::Refused, "refused"),
+            (Outcome::Aborted, "dropped"),
+        ]
+    );
+    assert_eq!((receipts[0].jti, receipts[0].passages.to_vec()), (id, vec!["sha256:cc".to_owned()]));
+    assert!(receipts[0].cost_micro_eur.0 > 0 && receipts[0].policy.permit);
+    assert!(receipts[1..].iter().all(|receipt| receipt.cost_micro_eur.0 == 0));
+    assert_eq!((receipts[4].outcome, receipts.len()), (Outcome::Refused, 5));
+    assert_eq!(engine.requests().len(), 1);
+    assert!(String::from_utf8_lossy(&engine.requests()[0].body).contains("with what was found"));
+}
+
+/// What is held covers what is asked: a budget that has room for the question alone has none for ten pages of passages, and what was
+/// held for the question comes back.
+#[tokio::test]
+async fn what_was_found_is_held_anew_and_nothing_stays_held() {
+    let engine = ScriptedEngine::start(Behaviour::tokens(3)).await.unwrap();
+    let world = Setup::new()
+        .engine(&engine.url(), "DE")
+        .edit(|snapshot| snapshot.keys[0].budget = Some(MicroEur(4_000)))
+        .start()
+        .await;
+    let small =
+        async || begun(&world, Ask { body: chat(json!({"max_tokens": 1})).to_string().into(), ..ask(false) }).await;
+    let long = Prompt {
+        body: chat(json!({"messages": [{"role": "user", "content": "x".repeat(7_000)}], "max_tokens": 1}))
+            .to_string()
+            .into(),
+        ..prompt("")
+    };
+    assert_eq!(small().await.unwrap().ask_with(long).await.status(), 429);
+    // Over and over: what each held is free again.
+    for _ in 0..20 {
+        drop(small().await.unwrap());
+    }
+    // While some are open, the next has no room: it is refused before anything is done for it.
+    let mut open = Vec::new();
+    let refused = loop {
+        match small().await {
+            Ok(begun) => open.push(begun),
+            Err(status) => break status,
+        }
+        assert!(open.len() < 100, "nothing is held");
+    };
+    assert_eq!(refused, 429);
+    assert!(!open.is_empty() && engine.requests().is_empty());
+    drop(open);
+    let receipts = world.receipts().await;
+    // The passages that it began with, and not those that its model never got.
+    assert_eq!((receipts[0].code, receipts[0].passages.len()), (Some(Code::BudgetExhausted), 2));
+    assert!(receipts.iter().all(|receipt| receipt.cost_micro_eur.0 == 0));
+}
+
+#[tokio::test]
+async fn what_no_model_answers_has_its_place_before_anything_is_done_for_it() {
+    let world = Setup::new().edit(|snapshot| snapshot.keys[0].limits.requests_per_minute = Some(3)).start().await;
+    let inner = Inner::new(world.gateway.clone());
+    let principal = inner.principal(KEY).unwrap();
+    let named = |client_body: &'static str| {
+        let mut step = Step { client_body: client_body.into(), ..step("search") };
+        step.headers.insert("idempotency-key", "job".parse().unwrap());
+        step
+    };
+    let mut opened = inner.open(&principal, named("one")).await.map_err(|answer| answer.status()).unwrap();
+    opened.left(egress("query"));
+    let busy = inner.open(&principal, named("one")).await.map(drop).unwrap_err();
+    assert_eq!(busy.status(), 409);
+    let first = opened.say(vec!["sha256:aa".to_owned()], Said::Whole("found".into())).await;
+    let again = inner.open(&principal, named("one")).await.map(drop).unwrap_err();
+    assert_eq!(
+        (again.status().as_u16(), &again.headers()["hoheit-receipt"]),
+        (200, &first.headers()["hoheit-receipt"])
+    );
+    assert!(again.headers().contains_key("idempotent-replayed"));
+    assert_eq!(again.into_body().collect().await.unwrap().to_bytes(), "found");
+    let over = inner.open(&principal, step("search")).await.map(drop).unwrap_err();
+    assert_eq!(over.status(), 429);
+    let receipts = world.receipts().await;
+    let told: Vec<_> = receipts.iter().map(|receipt| (&*receipt.operation, receipt.outcome)).collect();
+    assert_eq!(told, [("search", Outcome::Refused), ("search", Outcome::Completed), ("search", Outcome::Refused)]);
+    assert_eq!(
+        (receipts[1].egress.as_ref().unwrap().query_commitment.as_str(), receipts[1].passages.len()),
+        ("query", 1)
+    );
+}
+
+/// JSON that only who reads all of it finds out to be none: the status says so, and nobody pays.
+#[tokio::test]
+async fn an_answer_that_a_dialect_cannot_read_is_the_engines_failure() {
+    let engine =
+        ScriptedEngine::start(Behaviour { text: Some("mumbling".to_owned()), ..Behaviour::tokens(1) }).await.unwrap();
+    let world = Setup::new().engine(&engine.url(), "DE").start().await;
+    let (status, headers, body) = asked(&world, ask(false)).await;
+    assert_eq!(status, 502);
+    assert!(headers.contains_key("hoheit-receipt") && body.starts_with(b"{\"error\""), "{body:?}");
+    let receipts = world.receipts().await;
+    assert_eq!(
+        (receipts[0].outcome, receipts[0].code, receipts[0].cost_micro_eur.0),
+        (Outcome::Failed, Some(Code::EngineFailed), 0)
+    );
 }
 
 /// The limit's edge: one more is left out, not cut into.

@@ -1,18 +1,20 @@
 //! One call of a client of SAP's: who, in which resource group, with which body. The token is checked before the body is read, as
-//! the pipeline does it.
+//! the pipeline does it; and an inference that the shell refuses by itself leaves a receipt, as one that the pipeline refuses.
 
 use super::Answer;
 use super::form;
-use super::refused::{Refused, Shape, json};
+use super::refused::{Pipeline, Refused, Shape, json};
 use super::token;
 use crate::Partners;
-use crate::envelope::BODY_TIME;
+use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
 use dialects::sap::Location;
-use gateway::Principal;
+use gateway::inner::{Dialect, Held, Said, Step};
+use gateway::{Principal, RECEIPT_HEADER, Refusal};
 use http::HeaderMap;
+use http_body_util::BodyExt as _;
 use serde_json::Value;
 use std::future::Future;
 use store::DEFAULT_GROUP;
@@ -35,6 +37,8 @@ pub(super) struct Call {
     query: Vec<(String, String)>,
     pub headers: HeaderMap,
     pub body: Bytes,
+    /// Its room among the bodies that the gateway holds.
+    _held: Held,
 }
 
 /// Answers a call in this shape, whatever happens.
@@ -48,12 +52,79 @@ where
     Run: Future<Output = Answer> + Send,
 {
     let request_id = request_id(&partners);
-    let target = request.uri().path().to_owned();
-    let answer = match Call::begin(partners, request, &request_id).await {
-        Ok(call) => run(call).await,
+    let (head, body) = request.into_parts();
+    let target = head.uri.path().to_owned();
+    let principal = match token::bearer(&partners, &head.headers) {
+        Ok(principal) => principal,
+        Err(refused) => return refused.at(Location::Authentication).response(shape, &request_id, &target),
+    };
+    let mut owed = inference(&head).map(|operation| Owed {
+        partners: partners.clone(),
+        principal: principal.clone(),
+        operation,
+        headers: head.headers.clone(),
+        body: Bytes::new(),
+    });
+    let answer = match Call::begin(partners, principal, head, body, &request_id).await {
+        Ok(call) => {
+            if let Some(owed) = &mut owed {
+                owed.body = call.body.clone();
+            }
+            run(call).await
+        }
         Err(refused) => Err(refused),
     };
-    answer.unwrap_or_else(|refused| refused.response(shape, &request_id, &target))
+    match (answer, owed) {
+        (Ok(response), _) => response,
+        (Err(refused), Some(owed)) => owed.receipted(refused).await.response(shape, &request_id, &target),
+        (Err(refused), None) => refused.response(shape, &request_id, &target),
+    }
+}
+
+/// What a receipt calls the inference that this is, if it is one.
+fn inference(head: &http::request::Parts) -> Option<&'static str> {
+    let asked = head.uri.path().strip_prefix("/v2/inference/deployments/")?.split_once('/')?.1;
+    match asked {
+        _ if head.method != http::Method::POST => None,
+        "chat/completions" | "v2/completion" => Some("chat.completions"),
+        "embeddings" | "v2/embeddings" => Some("embeddings"),
+        _ => None,
+    }
+}
+
+/// The receipt of an inference that the shell refuses by itself, before the pipeline saw it or after.
+struct Owed {
+    partners: Partners,
+    principal: Principal,
+    operation: &'static str,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Owed {
+    /// The refusal with its receipt; or the pipeline's, where it does not even take this one (requests per minute are used up).
+    async fn receipted(self, refused: Refused) -> Refused {
+        if refused.receipt().is_some() {
+            return refused;
+        }
+        let code = refused.code();
+        let step = Step {
+            dialect: Dialect::Sap,
+            operation: self.operation,
+            headers: self.headers,
+            client_body: self.body,
+            model: String::new(),
+            passages: Vec::new(),
+            egress: None,
+        };
+        let said = Said::Refused(Refusal::new(code, "refused by the shell of SAP AI Core"));
+        let (head, body) = self.partners.parts().inner.step(&self.principal, step, said).await.into_parts();
+        if head.status.as_u16() == code.status() {
+            return refused.with_receipt(head.headers.get(RECEIPT_HEADER).cloned());
+        }
+        let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+        Pipeline::read(head.status, &head.headers, &body).refused()
+    }
 }
 
 /// As SAP's ids of requests look: a UUID of random bits.
@@ -67,22 +138,18 @@ fn request_id(partners: &Partners) -> String {
 }
 
 impl Call {
-    async fn begin(partners: Partners, request: Request, request_id: &str) -> Result<Call, Refused> {
-        let (head, body) = request.into_parts();
-        let principal =
-            token::bearer(&partners, &head.headers).map_err(|refused| refused.at(Location::Authentication))?;
+    async fn begin(
+        partners: Partners,
+        principal: Principal,
+        head: http::request::Parts,
+        body: Body,
+        request_id: &str,
+    ) -> Result<Call, Refused> {
         let group = group(&partners, principal.project(), &head.headers).await?;
         let path: Vec<String> = head.uri.path().split('/').skip(1).map(form::decoded).collect();
         let limit =
             if path.get(1).is_some_and(|part| part == "inference") { INFERENCE_BYTES_MAX } else { API_BYTES_MAX };
-        let body = match tokio::time::timeout(BODY_TIME, axum::body::to_bytes(body, limit)).await {
-            Ok(Ok(body)) => body,
-            Ok(Err(_)) => {
-                let message = format!("the body broke off, or has more than {limit} bytes, which is the limit here");
-                return Err(Refused::of(Code::BodyTooLarge, message));
-            }
-            Err(_) => return Err(Refused::of(Code::RequestTimeout, "the body did not come in time: send it again")),
-        };
+        let held = partners.parts().inner.read(&head.headers, body, limit).await?;
         Ok(Call {
             principal,
             group,
@@ -90,7 +157,8 @@ impl Call {
             path,
             query: form::pairs(head.uri.query().unwrap_or_default()),
             headers: head.headers,
-            body,
+            body: held.bytes.clone(),
+            _held: held,
             partners,
         })
     }

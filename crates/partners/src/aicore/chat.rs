@@ -34,6 +34,7 @@ async fn ask(call: Call, operation: Operation) -> Answer {
         headers: call.headers.clone(),
         body: body.into(),
         client_body: call.body.clone(),
+        target: call.segment(3).to_owned(),
         passages: Vec::new(),
         egress: None,
         translator: None,

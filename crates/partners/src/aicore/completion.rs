@@ -1,7 +1,7 @@
 //! `/v2/completion`: the configurations in their order until one answers.
 //!
-//! Every attempt that reaches the pipeline is admitted and receipted by itself, those that failed among them. What the site itself
-//! tries again (up to three replicas before the first token) stands for `max_retries`.
+//! Every attempt that reaches the pipeline is admitted and receipted by itself, those that failed among them; it is admitted before an
+//! embedding is made for it. What the site itself tries again (up to three replicas before the first token) stands for `max_retries`.
 
 use super::Answer;
 use super::call::Call;
@@ -11,13 +11,13 @@ use super::retrieve::retrieve;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
-use dialects::sap::{self, Completion, Failure, Location, MODEL_VERSION, Model, ModelFilter, Purpose};
-use gateway::Operation;
-use gateway::inner::{Ask, Dialect, Translator};
-use http::{HeaderMap, HeaderValue};
+use dialects::sap::{self, Completion, Failure, Location, MODEL_VERSION, Model, ModelFilter, Prepared, Purpose};
+use gateway::inner::{Ask, Begun, Dialect, Prompt, Translator, Unreadable};
+use gateway::{Operation, Outgoing, RECEIPT_HEADER, Refusal};
+use http::HeaderValue;
 use http_body_util::BodyExt;
 use std::time::Duration;
-use types::Code;
+use types::{Code, ReceiptId};
 
 /// An attempt that did not answer.
 pub(super) struct Failed {
@@ -84,26 +84,57 @@ async fn attempt(
     let configuration = &completion.configurations[number];
     let model = &configuration.model;
     supported(filter, models, &model.name, model.version.as_deref())?;
-    let mut attempt = completion.attempt(configuration, u64::from_be_bytes(call.random()));
+    let seed = u64::from_be_bytes(call.random());
+    let mut attempt = completion.attempt(configuration, seed);
     let retrievals = attempt.retrievals()?;
-    if !retrievals.is_empty() {
-        let found = retrieve(call, &retrievals).await.map_err(|failure| attempt.failed(failure))?;
-        attempt.grounded(&found);
-    }
-    let prepared = attempt.prepare(&call.request_id, before)?;
-    let done = prepared.answer.results().clone();
-    let ask = Ask {
+    // With grounding: what is known before anything was found.
+    let known = completion.attempt(configuration, seed).prepare(&call.request_id, before)?;
+    let ask = |prepared: Prepared| Ask {
         dialect: Dialect::Sap,
         operation: Operation::ChatCompletions,
-        headers: headers(call, completion.configurations.len() == 1),
+        headers: call.headers.clone(),
         body: prepared.body.into(),
         client_body: call.body.clone(),
-        passages: prepared.passages,
+        target: call.segment(3).to_owned(),
+        passages: Vec::new(),
         egress: None,
         translator: Some(Box::new(Translated(prepared.answer))),
     };
-    let answer = asked(call, ask, model.timeout_seconds).await;
+    let done = known.answer.results().clone();
+    let begun = match begin(call, ask(known)).await {
+        Ok(Ok(begun)) => begun,
+        Ok(Err(answer)) => return Ok(answer),
+        Err(failed) => return Err(Failed { failure: failed.failure.with_results(done), ..failed }),
+    };
+    let receipt = begun.receipt();
+    if retrievals.is_empty() {
+        let answer = answered(begun.ask(), receipt, model.timeout_seconds).await;
+        return answer.map_err(|failed| Failed { failure: failed.failure.with_results(done), ..failed });
+    }
+    let found = match retrieve(call, &retrievals).await {
+        Ok(found) => found,
+        Err(failure) => return Err(given_up(begun, attempt.failed(failure)).await),
+    };
+    attempt.grounded(&found);
+    let prepared = match attempt.prepare(&call.request_id, before) {
+        Ok(prepared) => prepared,
+        Err(failure) => return Err(given_up(begun, failure).await),
+    };
+    let done = prepared.answer.results().clone();
+    let prompt = Prompt {
+        body: prepared.body.into(),
+        passages: prepared.passages,
+        translator: Some(Box::new(Translated(prepared.answer))),
+    };
+    let answer = answered(begun.ask_with(prompt), receipt, model.timeout_seconds).await;
     answer.map_err(|failed| Failed { failure: failed.failure.with_results(done), ..failed })
+}
+
+/// An attempt that was admitted and fails before its model is asked.
+async fn given_up(begun: Begun, failure: Failure) -> Failed {
+    let code = Refused::from(failure.clone()).code();
+    let response = begun.refuse(Refusal::new(code, failure.message.clone())).await;
+    Failed { failure, unsupported: false, receipt: response.headers().get(RECEIPT_HEADER).cloned() }
 }
 
 /// Refuses a model that the deployment leaves out, and a version that it does not have. A name that nothing has goes on to the
@@ -126,22 +157,33 @@ pub(super) fn supported(
     Err(Box::new(Failed { failure: Failure::new(400, Location::Llm, message), unsupported: true, receipt: None }))
 }
 
-/// The client's headers for the pipeline. An `Idempotency-Key` belongs to one inference: where there may be several it is left out.
-fn headers(call: &Call, single: bool) -> HeaderMap {
-    let mut headers = call.headers.clone();
-    if !single {
-        headers.remove("idempotency-key");
+/// Admits an attempt. An answer within: what the same request was answered before.
+pub(super) async fn begin(call: &Call, ask: Ask) -> Result<Result<Begun, Response>, Failed> {
+    match call.partners.parts().inner.begin(&call.principal, ask).await {
+        Ok(begun) => Ok(Ok(begun)),
+        Err(answer) => read(*answer).await.map(Err),
     }
-    headers
 }
 
-/// One inference. When its time is over it is given up, as if the client had left: what it cost until then is in its receipt.
-pub(super) async fn asked(call: &Call, ask: Ask, timeout_seconds: u64) -> Result<Response, Failed> {
-    let answer = call.partners.parts().inner.ask(&call.principal, ask);
-    let Ok(response) = tokio::time::timeout(Duration::from_secs(timeout_seconds), answer).await else {
-        let message = format!("the model did not answer within {timeout_seconds} s");
-        return Err(Failure::new(408, Location::Llm, message).into());
-    };
+/// One inference that was begun. When its time is over it is given up, as if the client had left: what it cost until then is in its
+/// receipt.
+pub(super) async fn answered(
+    answer: impl Future<Output = http::Response<Outgoing>>,
+    receipt: ReceiptId,
+    timeout_seconds: u64,
+) -> Result<Response, Failed> {
+    match tokio::time::timeout(Duration::from_secs(timeout_seconds), answer).await {
+        Ok(response) => read(response).await,
+        Err(_) => {
+            let message = format!("the model did not answer within {timeout_seconds} s");
+            let receipt = HeaderValue::try_from(receipt.to_string()).ok();
+            Err(Failed { failure: Failure::new(408, Location::Llm, message), unsupported: false, receipt })
+        }
+    }
+}
+
+/// The pipeline's answer, or its refusal in orchestration's words.
+async fn read(response: http::Response<Outgoing>) -> Result<Response, Failed> {
     let (head, body) = response.into_parts();
     if head.status.is_success() {
         return Ok(http::Response::from_parts(head, Body::new(body)));
@@ -174,8 +216,8 @@ impl From<Failed> for Refused {
 struct Translated(sap::Answer);
 
 impl Translator for Translated {
-    fn whole(&mut self, body: Bytes) -> Bytes {
-        self.0.whole(&body).into()
+    fn whole(&mut self, body: Bytes) -> Result<Bytes, Unreadable> {
+        self.0.whole(&body).map(Bytes::from).ok_or(Unreadable)
     }
 
     fn events(&mut self, events: &[u8], out: &mut BytesMut) {

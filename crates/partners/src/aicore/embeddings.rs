@@ -2,12 +2,12 @@
 
 use super::Answer;
 use super::call::Call;
-use super::completion::{asked, not_orchestration, supported};
+use super::completion::{answered, begin, not_orchestration, supported};
 use super::deployed::{models, purpose};
 use bytes::{Bytes, BytesMut};
 use dialects::sap::{Embeddings, EmbeddingsAnswer, Location, Purpose};
 use gateway::Operation;
-use gateway::inner::{Ask, Dialect, Translator};
+use gateway::inner::{Ask, Dialect, Translator, Unreadable};
 use types::Code;
 
 pub(super) async fn run(call: Call) -> Answer {
@@ -22,19 +22,25 @@ pub(super) async fn run(call: Call) -> Answer {
         headers: call.headers.clone(),
         body: prepared.body.into(),
         client_body: call.body.clone(),
+        target: call.segment(3).to_owned(),
         passages: Vec::new(),
         egress: None,
         translator: Some(Box::new(Translated(prepared.answer))),
     };
-    Ok(asked(&call, ask, embeddings.timeout_seconds).await?)
+    let begun = match begin(&call, ask).await? {
+        Ok(begun) => begun,
+        Err(answer) => return Ok(answer),
+    };
+    let receipt = begun.receipt();
+    Ok(answered(begun.ask(), receipt, embeddings.timeout_seconds).await?)
 }
 
 /// Vectors are never streamed: only the whole answer is translated.
 struct Translated(EmbeddingsAnswer);
 
 impl Translator for Translated {
-    fn whole(&mut self, body: Bytes) -> Bytes {
-        self.0.whole(&body).into()
+    fn whole(&mut self, body: Bytes) -> Result<Bytes, Unreadable> {
+        self.0.whole(&body).map(Bytes::from).ok_or(Unreadable)
     }
 
     fn events(&mut self, _: &[u8], _: &mut BytesMut) {}

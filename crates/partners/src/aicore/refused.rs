@@ -69,6 +69,43 @@ impl Refused {
         self
     }
 
+    /// The receipt that it has already.
+    pub fn receipt(&self) -> Option<&HeaderValue> {
+        match self {
+            Refused::Here(here) => here.receipt.as_ref(),
+            Refused::Orchestration(_, receipt) => receipt.as_ref(),
+        }
+    }
+
+    pub fn with_receipt(mut self, named: Option<HeaderValue>) -> Refused {
+        match &mut self {
+            Refused::Here(here) => here.receipt = named,
+            Refused::Orchestration(_, receipt) => *receipt = named,
+        }
+        self
+    }
+
+    /// What a receipt calls it: of our codes the one that it is, or one of its status.
+    pub fn code(&self) -> Code {
+        let (status, code) = match self {
+            Refused::Here(here) => (here.status, here.code),
+            Refused::Orchestration(failures, _) => (failures.last().map_or(500, |failure| failure.code), ""),
+        };
+        let named = Code::ALL.iter().copied().find(|known| known.as_str() == code);
+        let of_status = || match status {
+            401 => Code::KeyInvalid,
+            404 => Code::NotFound,
+            408 => Code::RequestTimeout,
+            413 => Code::BodyTooLarge,
+            429 => Code::RateLimited,
+            400..500 => Code::InvalidRequest,
+            502 => Code::EngineFailed,
+            503 => Code::StoreUnavailable,
+            _ => Code::Internal,
+        };
+        named.unwrap_or_else(of_status)
+    }
+
     fn retry_after(mut self, seconds: Option<u64>) -> Refused {
         if let Refused::Here(here) = &mut self {
             here.retry_after = seconds;

@@ -89,11 +89,23 @@ fn oauth(status: u16, error: &str, description: impl Into<String>) -> Response {
     json(status, json!({"error": error, "error_description": description.into()}).to_string())
 }
 
+/// A refusal of the gateway's: the form is not taken, or nothing is now.
+fn unread(refusal: gateway::Refusal) -> Response {
+    let error = if refusal.status() < 500 { "invalid_request" } else { "temporarily_unavailable" };
+    let mut response = oauth(refusal.status(), error, refusal.message);
+    if let Some(seconds) = refusal.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
 pub(super) async fn issue(State(partners): State<Partners>, request: Request) -> Response {
-    let Ok(body) = axum::body::to_bytes(request.into_body(), FORM_BYTES_MAX).await else {
-        return oauth(413, "invalid_request", "the form broke off, or is too large");
+    let (head, body) = request.into_parts();
+    let body = match partners.parts().inner.read(&head.headers, body, FORM_BYTES_MAX).await {
+        Ok(body) => body,
+        Err(refusal) => return unread(refusal),
     };
-    let form = form::pairs(&String::from_utf8_lossy(&body));
+    let form = form::pairs(&String::from_utf8_lossy(&body.bytes));
     let field = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     match field("grant_type") {
         Some("client_credentials") => {}
@@ -110,13 +122,7 @@ pub(super) async fn issue(State(partners): State<Partners>, request: Request) ->
             let message = "unknown client_id, or client_secret is not its key, or the key was revoked or has expired";
             return oauth(401, "invalid_client", message);
         }
-        Err(refusal) => {
-            let mut response = oauth(refusal.status(), "temporarily_unavailable", refusal.message);
-            if let Some(seconds) = refusal.retry_after {
-                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-            }
-            return response;
-        }
+        Err(refusal) => return unread(refusal),
     };
     let mut response = json(200, token(&partners, &principal).to_string());
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

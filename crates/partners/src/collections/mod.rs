@@ -8,7 +8,7 @@ mod filters;
 mod search;
 
 use crate::Partners;
-use crate::envelope::{Asked, Refused, json, read};
+use crate::envelope::{Asked, Refused, json};
 use crate::page::{asked, page};
 use axum::Router;
 use axum::extract::{Path, Request, State};
@@ -17,6 +17,7 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use dialects::sonar::fields::Fields;
 use gateway::Principal;
+use gateway::inner::Held;
 use http::HeaderMap;
 use knowledge::{Collection, NewCollection};
 use serde_json::{Map, Value, json as object};
@@ -50,14 +51,17 @@ struct Call {
     headers: HeaderMap,
     body: Bytes,
     fields: Fields,
+    /// Its room among the bodies that the gateway holds.
+    _held: Held,
 }
 
 impl Call {
     async fn of(partners: Partners, request: Request) -> Result<Call, Refused> {
-        let asked = Asked::by(&partners, request)?;
-        let body = read(&asked.head.headers, asked.body, BODY_BYTES_MAX).await?;
+        let mut asked = Asked::by(&partners, request)?;
+        let held = asked.read(&partners, BODY_BYTES_MAX).await?;
+        let body = held.bytes.clone();
         let fields = if body.is_empty() { Fields::default() } else { Fields::parse(&body)? };
-        Ok(Call { partners, principal: asked.principal, headers: asked.head.headers, body, fields })
+        Ok(Call { partners, principal: asked.principal, headers: asked.head.headers, body, fields, _held: held })
     }
 }
 

@@ -10,15 +10,16 @@ mod search;
 mod translate;
 
 use crate::Partners;
-use crate::envelope::{Asked, read, refused};
+use crate::envelope::{Asked, refused};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use bytes::Bytes;
-use gateway::inner::{Dialect, Said, Step};
+use gateway::inner::{Dialect, Held, Said, Step};
 use gateway::{Principal, Refusal};
 use http::HeaderMap;
+use std::sync::Arc;
 
 pub(crate) use later::tend;
 
@@ -58,19 +59,22 @@ struct Client {
     principal: Principal,
     headers: HeaderMap,
     body: Bytes,
+    /// Its room among the bodies that the gateway holds.
+    _held: Option<Arc<Held>>,
     /// What the receipt calls what is asked.
     operation: &'static str,
 }
 
 impl Client {
     async fn of(partners: Partners, request: Request, operation: &'static str) -> Result<Client, Box<Response>> {
-        let asked = Asked::by(&partners, request).map_err(|refusal| Box::new(refused(&refusal)))?;
-        let headers = asked.head.headers;
-        let (body, refusal) = match read(&headers, asked.body, QUESTION_BYTES_MAX).await {
-            Ok(body) => (body, None),
-            Err(refusal) => (Bytes::new(), Some(refusal)),
+        let mut asked = Asked::by(&partners, request).map_err(|refusal| Box::new(refused(&refusal)))?;
+        let held = asked.read(&partners, QUESTION_BYTES_MAX).await;
+        let Asked { principal, head, .. } = asked;
+        let (body, _held, refusal) = match held {
+            Ok(held) => (held.bytes.clone(), Some(Arc::new(held)), None),
+            Err(refusal) => (Bytes::new(), None, Some(refusal)),
         };
-        let client = Client { partners, principal: asked.principal, headers, body, operation };
+        let client = Client { partners, principal, headers: head.headers, body, _held, operation };
         match refusal {
             None => Ok(client),
             Some(refusal) => Err(Box::new(client.refuse(refusal).await)),
@@ -88,30 +92,21 @@ impl Client {
         format!("{prefix}{}", crate::hex(&bytes))
     }
 
-    fn step(&self, model: &str, passages: Vec<String>) -> Step {
+    fn step(&self) -> Step {
         Step {
             dialect: Dialect::Sonar,
             operation: self.operation,
             headers: self.headers.clone(),
             client_body: self.body.clone(),
-            model: model.to_owned(),
-            passages,
+            model: String::new(),
+            passages: Vec::new(),
             egress: None,
         }
     }
 
-    /// A refusal of the shell, receipted like the gateway's.
+    /// A refusal of the shell before the gateway was asked, receipted like the gateway's.
     async fn refuse(&self, refusal: Refusal) -> Response {
         let said = Said::Refused(refusal);
-        crate::envelope::passed(
-            self.partners.parts().inner.step(&self.principal, self.step("", Vec::new()), said).await,
-        )
-    }
-
-    /// An answer that no engine made.
-    async fn say(&self, model: &str, passages: Vec<String>, said: Said) -> Response {
-        crate::envelope::passed(
-            self.partners.parts().inner.step(&self.principal, self.step(model, passages), said).await,
-        )
+        crate::envelope::passed(self.partners.parts().inner.step(&self.principal, self.step(), said).await)
     }
 }

@@ -1,4 +1,5 @@
-//! From a query to passages: the project's documents first, and the web where the client, the operator and policy say so.
+//! From a query to passages: the project's documents first, and the web where the client, the operator and policy say so. What
+//! asks is admitted already: an embedding costs, and a query that left does not come back.
 
 use super::Client;
 use crate::collections::collection_id;
@@ -17,23 +18,26 @@ const FOUND_MAX: usize = 50;
 /// What is looked for, and where.
 pub(super) struct Wanted<'a> {
     pub query: &'a str,
+    /// What the web is asked, if the client says that it may be.
+    pub web: Option<&'a str>,
     pub collections: &'a [String],
     pub filters: &'a Filters,
     pub top: usize,
-    /// The client says that the web may be asked.
-    pub web: bool,
 }
 
 #[derive(Default)]
 pub(super) struct Retrieved {
     pub passages: Vec<Passage>,
-    pub egress: Option<Egress>,
     /// What the embedding of the query cost.
     pub cost: MicroEur,
 }
 
-/// Best first; those of the web behind those of documents.
-pub(super) async fn retrieve(client: &Client, wanted: Wanted<'_>) -> Result<Retrieved, Refused> {
+/// Best first; those of the web behind those of documents. `left` hears of a query before it leaves.
+pub(super) async fn retrieve(
+    client: &Client,
+    wanted: Wanted<'_>,
+    left: &mut (dyn FnMut(Egress) + Send),
+) -> Result<Retrieved, Refused> {
     let (parts, principal) = (client.partners.parts(), &client.principal);
     let query = Query {
         text: wanted.query.to_owned(),
@@ -58,16 +62,14 @@ pub(super) async fn retrieve(client: &Client, wanted: Wanted<'_>) -> Result<Retr
     retrieved.passages =
         found.into_iter().map(|found| found.passage).filter(|passage| wanted.filters.keep(passage)).collect();
     retrieved.passages.truncate(wanted.top);
-    if wanted.web {
-        let searched =
-            web::search(&client.partners, principal, &client.headers, &client.body, wanted.query, wanted.top);
-        if let Some(searched) = searched.await {
-            // Half of the places at most are the documents', so that what left was not for nothing.
-            retrieved.passages.truncate(wanted.top.div_ceil(2));
-            retrieved.passages.extend(searched.passages.into_iter().filter(|passage| wanted.filters.keep(passage)));
-            retrieved.passages.truncate(wanted.top);
-            retrieved.egress = Some(searched.egress);
-        }
+    if let Some(query) = wanted.web {
+        let asked = (query, wanted.top);
+        let found = web::search(&client.partners, principal, &client.headers, &client.body, asked, left).await;
+        let found: Vec<Passage> = found.into_iter().filter(|passage| wanted.filters.keep(passage)).collect();
+        // Up to half of the places are the web's, so that what left was not for nothing; the documents fill all others.
+        retrieved.passages.truncate(wanted.top - found.len().min(wanted.top / 2));
+        retrieved.passages.extend(found);
+        retrieved.passages.truncate(wanted.top);
     }
     Ok(retrieved)
 }

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use dialects::sonar::Answer;
-use gateway::inner::Translator;
+use gateway::inner::{Translator, Unreadable};
 use types::Code;
 
 pub(super) struct Spoken {
@@ -17,8 +17,8 @@ impl Spoken {
 }
 
 impl Translator for Spoken {
-    fn whole(&mut self, body: Bytes) -> Bytes {
-        self.answer.whole(&body).into()
+    fn whole(&mut self, body: Bytes) -> Result<Bytes, Unreadable> {
+        self.answer.whole(&body).map(Bytes::from).ok_or(Unreadable)
     }
 
     fn events(&mut self, events: &[u8], out: &mut BytesMut) {

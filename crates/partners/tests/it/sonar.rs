@@ -3,7 +3,7 @@
 use crate::world::*;
 use dialects::grounding::Language;
 use serde_json::{Value, json};
-use twin::engine::{Behaviour, End};
+use twin::engine::{Before, Behaviour, End};
 use types::{Outcome, ReceiptClaims};
 
 const HANDBOOK: &str =
@@ -163,6 +163,107 @@ async fn embeddings_are_receipted_too_and_their_cost_is_shown() {
     assert_eq!(operations, [("openai", "embeddings"), ("sonar", "embeddings"), ("sonar", "chat.completions")]);
     let asked: i64 = receipts[1..].iter().map(|receipt| receipt.cost_micro_eur.0).sum();
     assert_eq!(cost["total_cost"], asked as f64 / 1e6, "what is shown is what is booked");
+}
+
+/// The client's body decides, and it decides before anything costs: what an engine is asked differs each time.
+#[tokio::test]
+async fn a_repeat_costs_nothing_again() {
+    let setup = Setup { embedding: true, ..Setup::default() };
+    let world = World::with(says("30 Tage [1].\nWer zahlt das?"), setup).await;
+    world.document(OURS, "handbuch.txt", HANDBOOK, json!({})).await;
+    let send = async |path: &str, key: &str, body: Value| {
+        world.send(OURS, "POST", path, &[("idempotency-key", key)], body.to_string().into_bytes()).await
+    };
+    let question = ask(json!({"return_related_questions": true}));
+    let streamed = ask(json!({"stream": true}));
+    let nothing = ask(json!({"search_domain_filter": ["example.org"]}));
+    let search = json!({"query": "Urlaub"});
+    for (path, key, body) in [
+        ("/chat/completions", "whole", question),
+        ("/chat/completions", "stream", streamed),
+        ("/chat/completions", "nothing", nothing),
+        ("/search", "search", search),
+    ] {
+        let first = send(path, key, body.clone()).await;
+        assert_eq!(first.status, 200, "{key}: {}", first.text());
+        if key == "whole" {
+            // What is made on the way is not taken for the request itself.
+            assert_eq!(first.json()["related_questions"], json!(["Wer zahlt das?"]));
+        }
+        let (asked, receipts) = (world.engine.requests().len(), world.receipts().await.len());
+        let again = send(path, key, body.clone()).await;
+        assert_eq!((again.status, again.receipt()), (200, first.receipt()), "{key}: {}", again.text());
+        assert_eq!(
+            (again.headers["idempotent-replayed"].to_str().unwrap(), &again.body),
+            ("true", &first.body),
+            "{key}"
+        );
+        let mut other = body;
+        other["messages"] = json!([{"role": "user", "content": "Und wie viele Tage gibt es nicht?"}]);
+        other["query"] = json!("anderes");
+        let refused = send(path, key, other).await;
+        assert_eq!((refused.status, &refused.json()["error"]["code"]), (422, &json!("idempotency_mismatch")), "{key}");
+        assert_eq!(world.engine.requests().len(), asked, "{key}: nothing is asked of any engine again");
+        assert_eq!(world.receipts().await.len(), receipts + 1, "{key}: the refusal's");
+    }
+}
+
+/// What a budget has no room for is refused before the question's embedding is made, for which it has.
+#[tokio::test]
+async fn what_is_not_admitted_costs_no_embedding() {
+    let edit: fn(&mut types::Snapshot) = |snapshot| snapshot.projects[0].budget = Some(types::MicroEur(900));
+    let world = World::with(says("Ja [1]."), Setup { embedding: true, edit: Some(edit), ..Setup::default() }).await;
+    world.document(OURS, "handbuch.txt", HANDBOOK, json!({})).await;
+    let reply = world.call(OURS, "POST", "/chat/completions", ask(json!({}))).await;
+    assert_eq!((reply.status, &reply.json()["error"]["code"]), (429, &json!("budget_exhausted")));
+    assert_eq!(world.engine.requests().len(), 1, "the document's");
+    let operations: Vec<_> = world.receipts().await.iter().map(|receipt| receipt.operation.to_string()).collect();
+    assert_eq!(operations, ["embeddings", "chat.completions"]);
+}
+
+/// What only we filter, whatever retrieval gave: hosts that are left out, and paths.
+#[tokio::test]
+async fn no_passage_that_a_filter_leaves_out_reaches_the_model() {
+    let world = handbook(says("x")).await;
+    for filter in
+        [json!(["-intern.example"]), json!(["intern.example/personal"]), json!(["-www.intern.example/handbuch"])]
+    {
+        let reply = world.call(OURS, "POST", "/chat/completions", ask(json!({"search_domain_filter": filter}))).await;
+        assert_eq!(reply.json()["grounding"]["absent"], true, "{filter}");
+        let search = json!({"query": "Urlaub", "search_domain_filter": filter});
+        assert_eq!(world.call(OURS, "POST", "/search", search).await.json()["results"], json!([]), "{filter}");
+    }
+    assert!(world.engine.requests().is_empty());
+    assert!(world.receipts().await.iter().all(|receipt| receipt.passages.is_empty()));
+    let kept = ask(json!({"search_domain_filter": ["intern.example/handbuch", "-intern.example/personal"]}));
+    assert_eq!(
+        world.call(OURS, "POST", "/chat/completions", kept).await.json()["citations"].as_array().unwrap().len(),
+        1
+    );
+}
+
+/// "Not in the documents" would be untrue where they have it and the model has no room for it.
+#[tokio::test]
+async fn what_was_found_and_does_not_fit_is_not_said_to_be_absent() {
+    let edit: fn(&mut types::Snapshot) = |snapshot| snapshot.endpoints[0].context_length = 100;
+    let world = World::with(says("x"), Setup { edit: Some(edit), ..Setup::default() }).await;
+    world.document(OURS, "lang.txt", &HANDBOOK.repeat(3), json!({})).await;
+    let reply = world.call(OURS, "POST", "/chat/completions", ask(json!({}))).await;
+    assert_eq!((reply.status, &reply.json()["error"]["param"]), (400, &json!("model")), "{}", reply.text());
+    assert!(world.engine.requests().is_empty());
+    assert_eq!(world.receipts().await[0].outcome, Outcome::Refused);
+}
+
+/// JSON for who only skips over it, as the gateway does: half of a surrogate pair is no text. What cannot be checked does not leave.
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_is_no_answer() {
+    let body = r#"{"choices":[{"message":{"role":"assistant","content":"30 Tage [7] \ud83d"}}]}"#;
+    let before =
+        Before::Status { status: 200, retry_after: None, content_type: "application/json".into(), body: body.into() };
+    let world = handbook(Behaviour::before(before)).await;
+    let reply = world.call(OURS, "POST", "/chat/completions", ask(json!({}))).await;
+    assert_eq!((reply.status, &reply.json()["error"]["code"]), (502, &json!("engine_failed")));
+    assert_eq!(world.receipts().await[0].outcome, Outcome::Failed);
 }
 
 #[tokio::test]

@@ -71,6 +71,9 @@ pub struct Setup {
     pub web: Option<Arc<dyn partners::web::WebSearch>>,
     pub rules: Vec<&'static str>,
     pub embedding: bool,
+    pub limits: gateway::Limits,
+    /// What else stands in the snapshot.
+    pub edit: Option<fn(&mut Snapshot)>,
 }
 
 impl World {
@@ -83,9 +86,12 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&format!("sqlite://{}", folder.path().join("db").display())).await.unwrap();
         let clock = Arc::new(SystemClock::start());
-        let snapshot = snapshot(&engine.url(), &setup);
+        let mut snapshot = snapshot(&engine.url(), &setup);
+        if let Some(edit) = setup.edit {
+            edit(&mut snapshot);
+        }
         put(&store, &snapshot).await;
-        let gateway = open(folder.path(), &store, clock, &snapshot).await;
+        let gateway = open(folder.path(), &store, clock, &snapshot, setup.limits.clone()).await;
         let shipper = tokio::spawn(gateway::ship(gateway.clone()));
         let ahead = Arc::new(AtomicI64::new(0));
         let partners = shells(&gateway, &store, &ahead, setup);
@@ -188,7 +194,13 @@ pub async fn put(store: &Store, snapshot: &Snapshot) {
 }
 
 /// A gateway with its journal and log in this folder.
-pub async fn open(folder: &Path, store: &Store, clock: Arc<dyn gateway::Clock>, snapshot: &Snapshot) -> Arc<Gateway> {
+pub async fn open(
+    folder: &Path,
+    store: &Store,
+    clock: Arc<dyn gateway::Clock>,
+    snapshot: &Snapshot,
+    limits: gateway::Limits,
+) -> Arc<Gateway> {
     let signed = signed(snapshot, gateway::Clock::now(&*clock));
     Gateway::open(gateway::Parts {
         name: "test".to_owned(),
@@ -199,7 +211,7 @@ pub async fn open(folder: &Path, store: &Store, clock: Arc<dyn gateway::Clock>, 
         receipt_key: Arc::new(SigningKey::from_seed(&[3; 32]).unwrap()),
         pepper: PEPPER,
         clock,
-        limits: gateway::Limits::default(),
+        limits,
         routing: gateway::RoutingOptions::default(),
         snapshot: signed,
         snapshot_key: snapshot_key().public(),

@@ -44,7 +44,7 @@ fn a_whole_answer() {
         r#"{{"id":"cmpl-1","created":9,"choices":[{{"message":{{"content":"Es sind 30 Tage [1][7]. Mehr nicht."}},
         "finish_reason":"stop"}}],"usage":{USAGE}}}"#
     );
-    let whole: Value = serde_json::from_slice(&answer(false).whole(body.as_bytes())).unwrap();
+    let whole: Value = serde_json::from_slice(&answer(false).whole(body.as_bytes()).unwrap()).unwrap();
     let choice = &whole["choices"][0];
     assert_eq!(choice["message"]["content"], "Es sind 30 Tage [1]. Mehr nicht. [unbelegt]");
     assert_eq!((&choice["delta"]["content"], &choice["finish_reason"]), (&json!(""), &json!("stop")));
@@ -134,8 +134,10 @@ fn what_breaks_says_so() {
     assert_eq!(name, "event: error");
     let error: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap().trim()).unwrap();
     assert_eq!(error["error"]["code"], "stream_broken");
-    assert_eq!(answer(false).whole(b"garbage"), b"garbage");
-    assert_eq!(answer(false).whole(b"{}"), b"{}");
+    // The second is JSON for who only skips over it: half of a surrogate pair is no text.
+    for unread in [&b"garbage"[..], br#"{"choices":[{"message":{"content":"\ud83d"}}]}"#, b"{}", br#"{"choices":[]}"#] {
+        assert_eq!(answer(false).whole(unread), None);
+    }
     let mut out = Vec::new();
     answer(false).events(b"data: garbage\n\n", &mut out);
     assert_eq!(data_count(&out), 1);
@@ -150,7 +152,7 @@ fn members_that_were_asked_for_are_there() {
     let mut translated = answer(false);
     translated.frame.related = Some(vec!["Wer?".to_owned()]);
     translated.frame.images = true;
-    let whole = translated.whole(br#"{"choices":[{"message":{"content":null}}]}"#);
+    let whole = translated.whole(br#"{"choices":[{"message":{"content":null}}]}"#).unwrap();
     let whole: Value = serde_json::from_slice(&whole).unwrap();
     assert_eq!((&whole["related_questions"], &whole["images"]), (&json!(["Wer?"]), &json!([])));
     assert!(whole.get("usage").is_none(), "no count is not a count of zero");

@@ -15,6 +15,7 @@ pub struct Client {
     url: String,
     token: Option<String>,
     group: String,
+    idempotency_key: Option<String>,
     redactor: Redactor,
 }
 
@@ -59,6 +60,7 @@ impl Client {
             url: url.to_owned(),
             token: None,
             group: "default".to_owned(),
+            idempotency_key: None,
             redactor: Redactor::default(),
         }
     }
@@ -89,6 +91,13 @@ impl Client {
         other
     }
 
+    /// The same client, whose requests name a key of its own.
+    pub fn repeating(&self, key: &str) -> Client {
+        let mut other = self.with_token(self.token.as_deref());
+        other.idempotency_key = Some(key.to_owned());
+        other
+    }
+
     pub async fn ask_token(&self, form: &str) -> Reply {
         let request = Request::post(format!("{}/oauth/token", self.url))
             .header("content-type", "application/x-www-form-urlencoded")
@@ -108,6 +117,9 @@ impl Client {
         }
         if body.is_some() {
             request = request.header("content-type", "application/json");
+        }
+        if let Some(key) = &self.idempotency_key {
+            request = request.header("idempotency-key", key);
         }
         self.send(request.body(Full::new(Bytes::from(text.clone()))).unwrap(), &text).await
     }

@@ -134,8 +134,85 @@ async fn time_runs_out() {
     let reply = client.complete(&body).await;
     assert_eq!(reply.status, 408);
     insta::assert_snapshot!("completion_timeout", reply.exchange);
-    // Given up as if the client had left: the engine is told.
+    // Given up as if the client had left: the engine is told, and the receipt that the answer names says so.
     world.engine(0).until_ended(2).await;
+    let named = reply.headers["hoheit-receipt"].to_str().unwrap();
+    let receipts = world.receipts().await;
+    let receipt = receipts.iter().find(|receipt| receipt.jti.to_string() == named).expect("its receipt");
+    assert_eq!(receipt.outcome, Outcome::Aborted);
+}
+
+/// The client's body decides. What an engine is asked differs each time where values are invented in place of the client's.
+#[tokio::test]
+async fn a_repeat_is_the_same_request_whatever_becomes_of_it() {
+    let broken = Behaviour::before(Before::error(500));
+    let world = World::start(vec![model("nano", says("Hello")), model("broken", broken)]).await;
+    let document = "Alle Beschäftigten haben 30 Tage Urlaub im Jahr.";
+    world.document(PROJECT, document).await;
+    let client = Client::of(&world.url, &KEY.to_string(), &key_text(KEY)).await;
+    let mut invented = masked("pseudonymization");
+    invented["config"]["modules"]["masking"]["providers"][0]["entities"] = json!([
+        {"type": "profile-email", "replacement_strategy": {"method": "fabricated_data"}}, {"type": "profile-iban"}]);
+    let mut grounded = completion("nano", "{{?q}} {{?found}}", json!({"q": "Wie viele Tage Urlaub?"}));
+    grounded["config"]["modules"]["grounding"] = json!({"type": "document_grounding_service", "config": {
+        "filters": [{"id": "f", "data_repository_type": "vector", "data_repositories": ["*"]}],
+        "placeholders": {"input": ["q"], "output": "found"}}});
+    for (key, body) in [("one", invented), ("two", grounded), ("three", fallback(&["gone", "broken", "nano"]))] {
+        let repeating = client.repeating(key);
+        let first = repeating.complete(&body).await;
+        assert_eq!(first.status, 200, "{key}: {}", first.body);
+        let again = repeating.complete(&body).await;
+        assert_eq!((again.status, &again.headers["hoheit-receipt"]), (200, &first.headers["hoheit-receipt"]), "{key}");
+        assert_eq!(
+            (again.headers["idempotent-replayed"].to_str().unwrap(), &again.body),
+            ("true", &first.body),
+            "{key}"
+        );
+        let other = repeating.complete(&completion("nano", "Something else", json!({}))).await;
+        assert_eq!(other.status, 422, "{key}: {}", other.body);
+    }
+    assert_eq!(world.engine(0).requests().len(), 3);
+    let seen = String::from_utf8(world.engine(0).requests()[1].body.to_vec()).unwrap();
+    assert!(seen.contains(document), "{seen}");
+    // Of two deployments the same body asks for two things.
+    let chat = json!({"messages": [{"role": "user", "content": "Hi"}]});
+    let (azure, opensource) = (
+        client.deployment("foundation-models", "azure-openai", Some("nano")).await,
+        client.deployment("foundation-models", "aicore-opensource", Some("nano")).await,
+    );
+    let repeating = client.repeating("four");
+    assert_eq!(repeating.post(&format!("{azure}/chat/completions"), &chat).await.status, 200);
+    assert_eq!(repeating.post(&format!("{opensource}/chat/completions"), &chat).await.status, 422);
+}
+
+/// JSON for who only skips over it: half of a surrogate pair is no text. The status says what the body says.
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_has_the_status_of_a_failure() {
+    let unread = |body: &str| {
+        Behaviour::before(Before::Status {
+            status: 200,
+            retry_after: None,
+            content_type: "application/json".into(),
+            body: body.into(),
+        })
+    };
+    let world = World::start(vec![
+        model("odd", unread(r#"{"choices":[{"message":{"content":"\ud83d"}}]}"#)),
+        model("embed", unread(r#"{"data":[],"model":"\ud83d"}"#)),
+        model("nano", says("Hello")),
+    ])
+    .await;
+    let client = Client::of(&world.url, &KEY.to_string(), &key_text(KEY)).await;
+    let reply = client.complete(&fallback(&["odd"])).await;
+    assert_eq!((reply.status, &reply.json()["error"]["code"]), (502, &json!(502)), "{}", reply.body);
+    assert!(reply.headers.contains_key("hoheit-receipt"));
+    // So the next configuration is asked.
+    assert_eq!(client.complete(&fallback(&["odd", "nano"])).await.status, 200);
+    let deployment = client.deployment("orchestration", "orchestration", None).await;
+    let body = json!({"config": {"modules": {"embeddings": {"model": {"name": "embed"}}}}, "input": {"text": "a"}});
+    assert_eq!(client.post(&format!("{deployment}/v2/embeddings"), &body).await.status, 502);
+    let outcomes: Vec<Outcome> = world.receipts().await.iter().map(|it| it.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Failed, Outcome::Failed, Outcome::Completed, Outcome::Failed]);
 }
 
 #[tokio::test]

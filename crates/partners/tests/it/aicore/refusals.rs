@@ -4,7 +4,7 @@ use super::client::{Client, completion};
 use super::world::*;
 use http::Method;
 use serde_json::{Value, json};
-use types::MicroEur;
+use types::{Code, MicroEur, Outcome};
 
 /// One of the two shapes, and nothing of the other.
 fn assert_shape(body: &Value, orchestration: bool) {
@@ -28,6 +28,7 @@ async fn modules_placeholders_and_bodies() {
     };
     let mut reference = completion("nano", "Hi", json!({}));
     reference["config"]["modules"]["prompt_templating"]["prompt"] = json!({"template_ref": {"id": "x"}});
+    let mut refused = Vec::new();
     let shoes = json!({"providers": [{"type": "sap_data_privacy_integration", "method": "anonymization",
         "entities": [{"type": "profile-shoe-size"}]}]});
     for (name, body) in [
@@ -42,10 +43,50 @@ async fn modules_placeholders_and_bodies() {
     ] {
         let reply = client.complete(&body).await;
         assert_eq!(reply.status, 400, "{name}");
+        refused.push(reply.headers["hoheit-receipt"].to_str().unwrap().to_owned());
         assert_shape(&reply.json(), true);
         insta::assert_snapshot!(name, reply.exchange);
     }
     assert!(world.engine(0).requests().is_empty(), "nothing of it reached the engine");
+    // Every request of a known principal leaves one receipt, also one that the shell refuses by itself.
+    let receipts = world.receipts().await;
+    assert_eq!(receipts.iter().map(|receipt| receipt.jti.to_string()).collect::<Vec<_>>(), refused);
+    for receipt in &receipts {
+        assert_eq!((&*receipt.dialect, &*receipt.operation), ("sap", "chat.completions"));
+        assert_eq!((receipt.outcome, receipt.cost_micro_eur.0), (Outcome::Refused, 0));
+        assert!(!receipt.request_commitment.is_empty());
+    }
+}
+
+/// What no inference is leaves none: a stranger's request, a list, a path that there is not. And what the shell refuses has its place
+/// among the requests per minute.
+#[tokio::test]
+async fn which_refusals_leave_a_receipt() {
+    let world = World::with(vec![model("nano", says("Hello"))], |snapshot| {
+        snapshot.projects[0].limits.requests_per_minute = Some(3);
+    })
+    .await;
+    let client = Client::of(&world.url, &KEY.to_string(), &key_text(KEY)).await;
+    let nowhere = "/v2/inference/deployments/d00000000000000000000000001";
+    let stranger = client.with_token(None).post(&format!("{nowhere}/v2/completion"), &json!({})).await;
+    let list = client.get("/v2/lm/deployments/nonsense").await;
+    let path = client.post(&format!("{nowhere}/v2/poems"), &json!({})).await;
+    let method = client.get(&format!("{nowhere}/v2/completion")).await;
+    for reply in [&stranger, &list, &path, &method] {
+        assert!(!reply.headers.contains_key("hoheit-receipt"), "{}", reply.exchange);
+    }
+    let group = client.in_group("nowhere").post(&format!("{nowhere}/embeddings"), &json!({})).await;
+    let deployment = client.post(&format!("{nowhere}/v2/embeddings"), &json!({})).await;
+    let body = client.post(&format!("{nowhere}/chat/completions"), &json!({"pad": "x".repeat(33 << 20)})).await;
+    assert_eq!((group.status, deployment.status, body.status), (404, 404, 413));
+    let over = client.post(&format!("{nowhere}/v2/completion"), &json!({})).await;
+    assert_eq!(over.status, 429);
+    assert_shape(&over.json(), true);
+    let named = [&group, &deployment, &body, &over].map(|reply| reply.headers["hoheit-receipt"].to_str().unwrap());
+    let receipts = world.receipts().await;
+    assert_eq!(receipts.iter().map(|receipt| receipt.jti.to_string()).collect::<Vec<_>>(), named);
+    let codes: Vec<_> = receipts.iter().map(|receipt| receipt.code.unwrap()).collect();
+    assert_eq!(codes, [Code::NotFound, Code::NotFound, Code::BodyTooLarge, Code::RateLimited]);
 }
 
 #[tokio::test]

@@ -93,7 +93,7 @@ impl World {
         let store = Store::open(&format!("sqlite://{}", folder.path().join("db").display())).await.unwrap();
         put(&store, &snapshot).await;
         let clock = Arc::new(HandClock { clock: SystemClock::start(), ahead: AtomicI64::new(0) });
-        let gateway = open(folder.path(), &store, clock.clone(), &snapshot).await;
+        let gateway = open(folder.path(), &store, clock.clone(), &snapshot, gateway::Limits::default()).await;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (now, random) = (clock.clone(), clock.clone());
