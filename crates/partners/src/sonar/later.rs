@@ -1,14 +1,16 @@
 //! `/async/chat/completions`: a question is taken at once and answered beside; the answer is stored sealed under the project's key.
 //!
-//! What was asked is not stored. While a question is answered its row says so again every [`ALIVE_EVERY`]; one for which nobody said
+//! What was asked is not stored, and why it failed lies sealed too: an engine's own words may quote what it was asked. While a question is answered its row says so again every [`ALIVE_EVERY`]; one for which nobody said
 //! so in time is failed by whoever looks next, and says that its process ended. If we crash here: so ends every question that was
 //! open; what it cost until then is in the receipts that the crash left.
 
 use super::{Client, chat};
-use crate::envelope::{Asked, Refused, json};
+use crate::envelope::{Asked, Refused, json, of_knowledge};
 use crate::{Partners, page};
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use dialects::sonar::{Later, Question, Status, later};
 use gateway::{RECEIPT_HEADER, Refusal};
 use http::StatusCode;
@@ -27,6 +29,8 @@ const ALIVE_EVERY: Duration = Duration::from_secs(10);
 const ALIVE_MILLIS: i64 = 30_000;
 const LIST_USUAL: u32 = 20;
 const LIST_MAX: u32 = 100;
+/// Before a reason that is sealed. Without it stands what is the same for everybody.
+const SEALED: &str = "sealed:";
 const ABANDONED: &str = "the process that answered this question ended before the answer: ask again";
 
 pub(super) async fn create(State(partners): State<Partners>, request: Request) -> Response {
@@ -99,12 +103,15 @@ async fn work(client: Client, question: Question, project: ProjectId, id: AsyncI
             }
         }
     };
+    let vault = parts.knowledge.vault();
     let end = match end {
-        Ok(answer) => match parts.knowledge.vault().seal(project, &sealed_name(id), &answer).await {
-            Ok(sealed) => Ok(sealed),
-            Err(error) => Err(crate::envelope::of_knowledge(&error).message),
-        },
-        Err(message) => Err(message),
+        Ok(answer) => {
+            vault.seal(project, &sealed_name(id), &answer).await.map_err(|error| of_knowledge(&error).message)
+        }
+        Err(message) => Err(match vault.seal(project, &sealed_reason(id), message.as_bytes()).await {
+            Ok(sealed) => format!("{SEALED}{}", BASE64.encode(sealed)),
+            Err(error) => of_knowledge(&error).message,
+        }),
     };
     if let Err(error) = parts.store.asked_end(project, id, client.now(), end).await {
         tracing::warn!(
@@ -184,7 +191,18 @@ async fn shown(partners: &Partners, project: ProjectId, row: AskedRow) -> Result
         }
         _ => None,
     };
-    Ok(of(&row).shown(answer))
+    let error = match row.error.as_deref().and_then(|error| error.strip_prefix(SEALED)) {
+        Some(sealed) => Some(reason(parts, project, row.id, sealed).await?),
+        None => row.error.clone(),
+    };
+    Ok(Later { error, ..of(&row) }.shown(answer))
+}
+
+/// Why a question failed, as its client may read it.
+async fn reason(parts: &crate::Parts, project: ProjectId, id: AsyncId, sealed: &str) -> Result<String, Refused> {
+    let sealed = BASE64.decode(sealed).unwrap_or_default();
+    let opened = parts.knowledge.vault().open(project, &sealed_reason(id), &sealed).await?;
+    Ok(String::from_utf8_lossy(&opened).into_owned())
 }
 
 fn of(row: &AskedRow) -> Later {
@@ -206,6 +224,10 @@ fn of(row: &AskedRow) -> Later {
 
 fn sealed_name(id: AsyncId) -> String {
     format!("asked/{id}")
+}
+
+fn sealed_reason(id: AsyncId) -> String {
+    format!("asked/{id}/error")
 }
 
 fn digest(bytes: &[u8]) -> [u8; 32] {

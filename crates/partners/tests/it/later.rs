@@ -51,7 +51,11 @@ async fn an_answer_is_fetched_and_lies_sealed() {
     let unknown = world.call(THEIRS, "GET", &format!("{PATH}/async_00000000000000000000000007"), Value::Null).await;
     assert_eq!((foreign.status, foreign.body), (404, unknown.body));
     assert_eq!(world.call(THEIRS, "GET", PATH, Value::Null).await.json()["requests"], json!([]));
-    // Neither question nor answer nor document is in the database's files in clear.
+    not_in_clear(&world);
+}
+
+/// Neither question nor answer nor document is in the database's files in clear.
+fn not_in_clear(world: &World) {
     for entry in std::fs::read_dir(world.folder.path()).unwrap().flatten() {
         if entry.path().is_file() {
             let bytes = std::fs::read(entry.path()).unwrap();
@@ -99,6 +103,35 @@ async fn what_its_engine_refuses_fails_and_says_why() {
         404
     );
     assert_eq!(world.call(OURS, "POST", PATH, json!({})).await.status, 400);
+}
+
+/// Each open question is a task: there are so many of a project and not more, and another project has its own.
+#[tokio::test]
+async fn open_questions_are_bounded() {
+    let world = world(Behaviour::before(Before::Hang)).await;
+    for _ in 0..64 {
+        assert_eq!(world.call(OURS, "POST", PATH, ask("Wie heißt der Ort?", None)).await.status, 200);
+    }
+    let over = world.call(OURS, "POST", PATH, ask("Wie heißt der Ort?", None)).await;
+    assert_eq!((over.status, &over.json()["error"]["code"]), (429, &json!("rate_limited")));
+    assert!(over.headers.contains_key("retry-after"));
+    assert_eq!(world.call(THEIRS, "POST", PATH, ask("Wie heißt der Ort?", None)).await.status, 200);
+}
+
+/// An engine's words may quote what it was asked: its client reads them, and they lie sealed like an answer.
+#[tokio::test]
+async fn why_it_failed_is_told_and_lies_sealed() {
+    let said = format!("prompt too long near: {MARK}");
+    let body = json!({"error": {"message": said, "code": "invalid_request"}}).to_string();
+    let before = Before::Status { status: 400, retry_after: None, content_type: "application/json".into(), body };
+    let world = world(Behaviour::before(before)).await;
+    let taken = world.call(OURS, "POST", PATH, ask("Wie heißt der Ort?", Some("k"))).await.json();
+    let failed = ended(&world, &id(&taken)).await;
+    assert_eq!((&failed["status"], &failed["error_message"]), (&json!("FAILED"), &json!(said)));
+    // A repeat of the question is told the same.
+    let again = world.call(OURS, "POST", PATH, ask("Wie heißt der Ort?", Some("k"))).await.json();
+    assert_eq!((id(&again), &again["error_message"]), (id(&failed), &json!(said)));
+    not_in_clear(&world);
 }
 
 #[tokio::test]
