@@ -248,18 +248,19 @@ async fn what_was_found_is_held_anew_and_nothing_stays_held() {
     let engine = ScriptedEngine::start(Behaviour::tokens(3)).await.unwrap();
     let world = Setup::new()
         .engine(&engine.url(), "DE")
-        .edit(|snapshot| snapshot.keys[0].budget = Some(MicroEur(4_000)))
+        .edit(|snapshot| snapshot.keys[0].budget = Some(MicroEur(3_000)))
         .start()
         .await;
     let small =
         async || begun(&world, Ask { body: chat(json!({"max_tokens": 1})).to_string().into(), ..ask(false) }).await;
-    let long = Prompt {
-        body: chat(json!({"messages": [{"role": "user", "content": "x".repeat(7_000)}], "max_tokens": 1}))
-            .to_string()
-            .into(),
-        ..prompt("")
+    let found = |bytes: usize| {
+        let body = json!({"messages": [{"role": "user", "content": "x".repeat(bytes)}], "max_tokens": 1});
+        Prompt { body: chat(body).to_string().into(), ..prompt("") }
     };
-    assert_eq!(small().await.unwrap().ask_with(long).await.status(), 429);
+    // Half a micro-euro for a byte and for 512 of a template: more than the budget,
+    assert_eq!(small().await.unwrap().ask_with(found(7_000)).await.status(), 429);
+    // and as much as is there once what was held for the question is back.
+    assert_eq!(small().await.unwrap().ask_with(found(5_000)).await.status(), 200);
     // Over and over: what each held is free again.
     for _ in 0..20 {
         drop(small().await.unwrap());
@@ -274,12 +275,14 @@ async fn what_was_found_is_held_anew_and_nothing_stays_held() {
         assert!(open.len() < 100, "nothing is held");
     };
     assert_eq!(refused, 429);
-    assert!(!open.is_empty() && engine.requests().is_empty());
+    assert_eq!((open.is_empty(), engine.requests().len()), (false, 1));
     drop(open);
     let receipts = world.receipts().await;
     // The passages that it began with, and not those that its model never got.
     assert_eq!((receipts[0].code, receipts[0].passages.len()), (Some(Code::BudgetExhausted), 2));
-    assert!(receipts.iter().all(|receipt| receipt.cost_micro_eur.0 == 0));
+    let paid: Vec<_> =
+        receipts.iter().filter(|receipt| receipt.cost_micro_eur.0 > 0).map(|receipt| receipt.seq).collect();
+    assert_eq!(paid, [2]);
 }
 
 #[tokio::test]

@@ -13,13 +13,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use dialects::sonar::{Later, Question, Status, later};
 use gateway::{RECEIPT_HEADER, Refusal};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use std::time::Duration;
 use store::{AskedRow, AskedStatus, AskedTaken, NewAsked};
 use types::{AsyncId, Code, ProjectId, UnixMillis};
 
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// How long an answer can be fetched: a week, as at Perplexity.
 const KEPT_MILLIS: i64 = 7 * 86_400_000;
 /// Open questions of one project: each is a task here and a request in the gateway's queue.
@@ -48,6 +49,7 @@ async fn take(client: &Client) -> Result<Value, Refused> {
     let (parts, now) = (client.partners.parts(), client.now());
     tend(&client.partners).await?;
     let (question, name) = later::parse(&client.body, now)?;
+    let name = name.map_or_else(|| named(&client.headers), |name| Ok(Some(name)))?;
     // Before it is taken: what could never be answered is refused at once.
     crate::settings::model(&client.partners, &client.principal, &question.model)?;
     let mut random = [0; 10];
@@ -73,9 +75,25 @@ async fn take(client: &Client) -> Result<Value, Refused> {
             Err(Refusal::new(Code::RateLimited, message).retry_after(5).into())
         }
         AskedTaken::New => {
-            tokio::spawn(work(client.clone(), question, new.project, new.id));
+            let mut client = client.clone();
+            // It names this question, which is one by its row, and not the inference that answers it.
+            client.headers.remove(IDEMPOTENCY_KEY);
+            tokio::spawn(work(client, question, new.project, new.id));
             let row = parts.store.asked(new.project, new.id, now).await?.ok_or_else(not_found)?;
             Ok(of(&row).shown(None))
+        }
+    }
+}
+
+/// The client's key for a question whose body names none.
+fn named(headers: &HeaderMap) -> Result<Option<String>, Refused> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    match value.to_str() {
+        Ok(name) if !name.is_empty() && name.len() <= later::IDEMPOTENCY_KEY_BYTES_MAX => Ok(Some(name.to_owned())),
+        _ => {
+            let message =
+                format!("Idempotency-Key must have 1 to {} visible ASCII characters", later::IDEMPOTENCY_KEY_BYTES_MAX);
+            Err(Refused::invalid("Idempotency-Key", message))
         }
     }
 }

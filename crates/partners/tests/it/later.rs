@@ -76,8 +76,18 @@ async fn a_key_of_the_client_makes_it_one_question() {
     ended(&world, &id(&first)).await;
     assert_eq!(world.engine.requests().len(), 1);
     assert_ne!(id(&world.call(OURS, "POST", PATH, ask("Wie heißt der Ort?", Some("l"))).await.json()), id(&first));
-    let list = world.call(OURS, "GET", &format!("{PATH}?limit=1"), Value::Null).await.json();
-    assert_eq!(list["requests"].as_array().unwrap().len(), 1);
+    // As a header it says the same; what it cannot say is refused.
+    let send = async |key: &str| {
+        let body = ask("Wie heißt der Ort?", None).to_string().into_bytes();
+        world.send(OURS, "POST", PATH, &[("idempotency-key", key)], body).await
+    };
+    let by_header = send("h").await.json();
+    assert_eq!(id(&send("h").await.json()), id(&by_header));
+    assert_eq!(ended(&world, &id(&by_header)).await["status"], "COMPLETED");
+    let wrong = send(&"k".repeat(256)).await;
+    assert_eq!((wrong.status, &wrong.json()["error"]["param"]), (400, &json!("Idempotency-Key")));
+    let list = world.call(OURS, "GET", &format!("{PATH}?limit=2"), Value::Null).await.json();
+    assert_eq!(list["requests"].as_array().unwrap().len(), 2);
     let next = list["next_token"].as_str().unwrap();
     let rest = world.call(OURS, "GET", &format!("{PATH}?limit=1&next_token={next}"), Value::Null).await.json();
     assert_eq!((id(&rest["requests"][0]), &rest["next_token"]), (id(&first), &Value::Null));
