@@ -135,7 +135,13 @@ fn what_breaks_says_so() {
     let error: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap().trim()).unwrap();
     assert_eq!(error["error"]["code"], "stream_broken");
     // The second is JSON for who only skips over it: half of a surrogate pair is no text.
-    for unread in [&b"garbage"[..], br#"{"choices":[{"message":{"content":"\ud83d"}}]}"#, b"{}", br#"{"choices":[]}"#] {
+    for unread in [
+        &b"garbage"[..],
+        br#"{"choices":[{"message":{"content":"\ud83d"}}]}"#,
+        b"{}",
+        br#"{"choices":[]}"#,
+        br#"{"choices":[7]}"#,
+    ] {
         assert_eq!(answer(false).whole(unread), None);
     }
     let mut out = Vec::new();

@@ -114,6 +114,7 @@ fn a_grounded_question_keeps_the_conversation() {
     )
     .unwrap();
     assert_eq!(question.query(), "Wie lang ist die Kündigungsfrist?\nUnd in der Probezeit?");
+    assert_eq!(question.query_outside(), "Und in der Probezeit?", "what was said before stays");
     let grounding = Grounding::new(question.text(), vec![passage("Zwei Wochen.")], question.limits);
     let messages = engine(&question, Some(&grounding))["messages"].clone();
     let roles: Vec<_> = messages.as_array().unwrap().iter().map(|message| message["role"].as_str().unwrap()).collect();
@@ -135,6 +136,10 @@ fn a_long_question_is_searched_for_alone_and_by_its_beginning() {
     assert_eq!(ask("eins zwei drei vier fünf"), "davor\neins zwei drei vier fünf");
     assert_eq!(ask("eins zwei drei vier fünf sechs"), "eins zwei drei vier fünf sechs");
     assert_eq!(ask(&"ü ".repeat(1_000)).chars().count(), QUERY_CHARS_MAX);
+    let long = "ü ".repeat(1_000);
+    let messages = json!([{"role": "user", "content": long}]);
+    let long = parse(&json!({"model": "sonar", "messages": messages}).to_string()).unwrap();
+    assert_eq!(long.query_outside().chars().count(), QUERY_CHARS_MAX);
 }
 
 #[test]
