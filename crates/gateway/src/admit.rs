@@ -105,22 +105,18 @@ pub enum Turned {
 
 pub async fn admit(received: Received) -> Result<Admitted, Turned> {
     let Received { mut obligation, fields, body, idempotency, mut rates } = received;
-    match judge(&mut obligation, &fields, idempotency, &mut rates).await {
-        Ok(Judged { verdict, length, idempotency }) => {
-            Ok(Admitted { obligation, fields, body, verdict, length, rates, idempotency })
-        }
-        Err(No::Refused(refusal)) => Err(Turned::Refused(Box::new((obligation, refusal, rates)))),
+    let (verdict, idempotency) = match judge(&mut obligation, &fields, idempotency) {
+        Ok(judged) => judged,
+        Err(No::Refused(refusal)) => return Err(Turned::Refused(Box::new((obligation, refusal, rates)))),
         Err(No::Replayed(answer)) => {
             obligation.void();
-            Err(Turned::Replayed(answer))
+            return Err(Turned::Replayed(answer));
         }
+    };
+    match hold(&mut obligation, &fields, &verdict, &mut rates).await {
+        Ok(length) => Ok(Admitted { obligation, fields, body, verdict, length, rates, idempotency }),
+        Err(refusal) => Err(Turned::Refused(Box::new((obligation, refusal, rates)))),
     }
-}
-
-struct Judged {
-    verdict: Arc<Verdict>,
-    length: Length,
-    idempotency: Option<Guard>,
 }
 
 enum No {
@@ -134,12 +130,13 @@ impl From<Refusal> for No {
     }
 }
 
-async fn judge(
+/// Policy first, then whether it was asked before.
+#[expect(clippy::result_large_err, reason = "a refusal, or an answer that was given before; nobody passes it far")]
+fn judge(
     obligation: &mut Obligation,
     fields: &Fields,
-    named: Option<Named>,
-    rates: &mut RateView,
-) -> Result<Judged, No> {
+    named: Option<Box<Named>>,
+) -> Result<(Arc<Verdict>, Option<Guard>), No> {
     let gateway = obligation.gateway().clone();
     let (view, key) = (obligation.view.clone(), obligation.key.clone());
     let Some(model) = view.model(&fields.model) else {
@@ -162,15 +159,15 @@ async fn judge(
     // Behind the verdict: what policy refuses today is not answered from yesterday.
     let idempotency = match named {
         None => None,
-        Some(Named { key: name, request }) => {
+        Some(named) => {
+            let Named { key: name, request } = *named;
             match gateway.idempotency.claim(key.project.id, &name, request, gateway.clock.monotonic_millis())? {
                 Claim::First(guard) => Some(guard),
                 Claim::Replay(answer) => return Err(No::Replayed(answer)),
             }
         }
     };
-    let length = hold(obligation, fields, &verdict, rates).await?;
-    Ok(Judged { verdict, length, idempotency })
+    Ok((verdict, idempotency))
 }
 
 /// Holds tokens and money for what the request could use, and says how long its answer may be.

@@ -20,7 +20,7 @@ use crate::dispatch::EngineClient;
 use crate::fields::Operation;
 use crate::gateway::Gateway;
 use crate::pipeline;
-use crate::receive::{DATA_CLASS_HEADER, PRIORITY_HEADER, Principal, collect, identify, principal_of};
+use crate::receive::{DATA_CLASS_HEADER, PRIORITY_HEADER, Principal, collect, fits, identify, principal_of};
 use crate::refusal::Refusal;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, Response};
@@ -190,7 +190,8 @@ impl Inner {
         body: impl http_body::Body<Data = Bytes, Error: Into<BodyError>> + Unpin,
         bytes_max: usize,
     ) -> Result<Held, Refusal> {
-        collect(&self.gateway, headers, body, bytes_max).await
+        fits(headers, bytes_max)?;
+        collect(body, bytes_max, &self.gateway.limits, self.gateway.bodies.share()).await
     }
 
     /// One inference: 200 with the answer in the client's dialect, or a refusal in OpenAI's envelope, which the shell puts into

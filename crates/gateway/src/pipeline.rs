@@ -13,7 +13,7 @@ use crate::fields::Operation;
 use crate::gateway::Gateway;
 use crate::idempotency::{self, Handover};
 use crate::inner::Unreadable;
-use crate::meter::text_bytes;
+use crate::meter::{Meter, text_bytes};
 use crate::once;
 use crate::paths::{Purpose, Reading, find};
 use crate::receipt::{End, Obligation};
@@ -82,7 +82,7 @@ async fn inference(
     };
     obligation.trace = gateway.begin_trace(headers);
     match receive(obligation, operation, headers, body).await {
-        Ok(received) => infer(gateway, client, Entering::Received(received)).await,
+        Ok(received) => infer(gateway, client, received).await,
         Err(refused) => {
             let (obligation, refusal, rates) = *refused;
             ended(obligation, End::refused(refusal.code), &refusal, rates).await
@@ -90,83 +90,84 @@ async fn inference(
     }
 }
 
-/// Where a request stands when it comes to its engine: a shell has its own admitted before it does anything for it. One type for
-/// one future: a request's is as large as all its ways, and it moves with every request.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large one is the usual one, and a box would be an allocation for each"
-)]
-pub(crate) enum Entering {
-    Received(Received),
-    Admitted(Box<Admitted>),
+pub(crate) async fn infer(gateway: &Arc<Gateway>, client: &EngineClient, received: Received) -> Response<Outgoing> {
+    let mut place = match admit(received).await {
+        Ok(admitted) => Some(admitted),
+        Err(turned) => return turned_away(turned).await,
+    };
+    if let Some(guard) = place.as_ref().and_then(Admitted::idempotency)
+        && let Some(admitted) = &place
+        && let Err(refusal) = Box::pin(once::claim(gateway, admitted.obligation(), guard)).await
+    {
+        return withdrawn(rest_of(&mut place), refusal).await;
+    }
+    dispatch(client, &mut place).await
 }
 
-pub(crate) async fn infer(gateway: &Arc<Gateway>, client: &EngineClient, entering: Entering) -> Response<Outgoing> {
-    let mut admitted = match entering {
-        Entering::Admitted(admitted) => *admitted,
-        Entering::Received(received) => {
-            let admitted = match admit(received).await {
-                Ok(admitted) => admitted,
-                Err(turned) => return turned_away(turned).await,
-            };
-            if let Some(guard) = admitted.idempotency()
-                && let Err(refusal) = Box::pin(once::claim(gateway, admitted.obligation(), guard)).await
-            {
-                return withdrawn(admitted.into_rest(), refusal).await;
-            }
-            admitted
-        }
-    };
-    gateway.note_request();
+/// From its admission to its answer. It stays where its caller keeps it until it ends: a request's future has the room of all its
+/// ways, moves with every request, and an admitted request that was passed on would be in it twice.
+pub(crate) async fn dispatch(client: &EngineClient, place: &mut Option<Admitted>) -> Response<Outgoing> {
+    in_its(place).obligation().gateway().note_request();
     let mut attempts = Attempts::default();
     loop {
-        let routed = match attempts.next(&mut admitted).await {
+        let routed = match attempts.next(in_its(place)).await {
             Ok(routed) => routed,
             Err(refusal) => {
-                let Rest { obligation, rates, .. } = admitted.into_rest();
+                let Rest { obligation, rates, .. } = rest_of(place);
                 return ended(obligation, End::failed(refusal.code), &refusal, rates).await;
             }
         };
-        routed.note(&mut admitted);
-        let Some(intent) = admitted.obligation().promise() else {
-            let Rest { obligation, rates, .. } = admitted.into_rest();
+        routed.note(in_its(place));
+        let Some(intent) = in_its(place).obligation().promise() else {
+            let Rest { obligation, rates, .. } = rest_of(place);
             return ended(obligation, End::refused(Code::NotReady), &overloaded(), rates).await;
         };
-        gateway.metrics.engine_attempts.inc();
+        in_its(place).obligation().gateway().metrics.engine_attempts.inc();
         // The intent reaches the disk while the engine works.
-        match client.send(&routed, admitted.fields().stream, &gateway.limits).await {
+        let admitted = &*in_its(place);
+        match client.send(&routed, admitted.fields().stream, &admitted.obligation().gateway().limits).await {
             // Of a whole answer nothing leaves before its receipt is durable, and the journal keeps its order: whatever is
             // behind the intent is durable only when the intent is.
             Ok(Answer::Whole(whole)) => {
-                attempt::answered(&admitted, &routed, attempts.sent());
+                attempt::answered(in_its(place), &routed, attempts.sent());
                 if whole.usage.is_none() {
-                    admitted.estimate_input();
+                    in_its(place).estimate_input();
                 }
-                return deliver(admitted.into_rest(), routed.in_flight, whole).await;
+                return deliver(rest_of(place), routed.in_flight, whole).await;
             }
             Ok(Answer::Stream(upstream)) => {
-                attempt::answered(&admitted, &routed, attempts.sent());
+                attempt::answered(in_its(place), &routed, attempts.sent());
                 if intent.await.is_err() {
-                    let Rest { obligation, rates, .. } = admitted.into_rest();
+                    let Rest { obligation, rates, .. } = rest_of(place);
                     return ended(obligation, End::failed(Code::Internal), &journal_failed(), rates).await;
                 }
                 // It may count at the end, or never, whatever its kind promises.
                 if !upstream.has_counted() {
-                    admitted.estimate_input();
+                    in_its(place).estimate_input();
                 }
                 let mut in_flight = routed.in_flight;
                 in_flight.first_token();
-                return stream(admitted.into_rest(), in_flight, *upstream);
+                return stream(rest_of(place), in_flight, *upstream);
             }
-            Err(failure) => match attempt::failed(&mut admitted, routed, attempts.sent(), failure) {
+            Err(failure) => match attempt::failed(in_its(place), routed, attempts.sent(), failure) {
                 attempt::Next::Again(refusal) => attempts.last = Some(refusal),
                 attempt::Next::Enough(refusal) => {
-                    let Rest { obligation, rates, .. } = admitted.into_rest();
+                    let Rest { obligation, rates, .. } = rest_of(place);
                     return ended(obligation, End::failed(refusal.code), &refusal, rates).await;
                 }
             },
         }
     }
+}
+
+/// A request in its place. Looked up where it is needed: a reference that is kept over an await has room in every request.
+fn in_its(place: &mut Option<Admitted>) -> &mut Admitted {
+    place.as_mut().expect("a request leaves its place where it ends, and not before")
+}
+
+/// Takes a request out of its place, where it ends.
+fn rest_of(place: &mut Option<Admitted>) -> Rest {
+    place.take().expect("a request ends once, and leaves its place then").into_rest()
 }
 
 /// What was admitted and goes no further. Boxed, like [`ended`].
@@ -191,10 +192,6 @@ async fn deliver(rest: Rest, in_flight: InFlight, whole: Whole) -> Response<Outg
     let Rest { mut obligation, rates, idempotency, .. } = rest;
     in_flight.report(routing::Report::Success, obligation.gateway().clock.monotonic_millis());
     obligation.gateway().quarantine.forget(&obligation);
-    let Ok(spoken) = translated(&mut obligation, whole.body.clone()) else {
-        let refusal = Refusal::new(Code::EngineFailed, "the engine's answer cannot be read: try again");
-        return ended(obligation, End::failed(refusal.code), &refusal, rates).await;
-    };
     obligation.meter.saw_output(whole.pieces);
     if let Some(usage) = whole.usage {
         obligation.meter.report(usage);
@@ -202,7 +199,10 @@ async fn deliver(rest: Rest, in_flight: InFlight, whole: Whole) -> Response<Outg
     if obligation.meter.doubts_output() {
         obligation.meter.saw_text(text_bytes(&whole.body));
     }
-    let whole = Whole { body: spoken, ..whole };
+    let Ok(body) = translated(&mut obligation, whole.body) else {
+        return unread(obligation, rates).await;
+    };
+    let whole = Whole { body, ..whole };
     obligation.whole_answer(&whole.body);
     let id = obligation.id;
     let keep_max = obligation.gateway().idempotency.answer_bytes_max();
@@ -219,6 +219,16 @@ async fn deliver(rest: Rest, in_flight: InFlight, whole: Whole) -> Response<Outg
     receipt_headers(response.headers_mut(), id);
     rate_headers(response.headers_mut(), rates);
     response
+}
+
+/// An engine's answer that its client's dialect cannot read. Boxed, like [`ended`].
+/// Nobody pays for it.
+fn unread(mut obligation: Obligation, rates: RateView) -> Pin<Box<dyn Future<Output = Response<Outgoing>> + Send>> {
+    obligation.meter = Meter::default();
+    Box::pin(async move {
+        let refusal = Refusal::new(Code::EngineFailed, "the engine's answer cannot be read: try again");
+        refuse_with_receipt(obligation, End::failed(refusal.code), &refusal, rates).await
+    })
 }
 
 /// In the client's dialect.

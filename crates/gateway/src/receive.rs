@@ -59,7 +59,8 @@ pub struct Received {
     pub obligation: Obligation,
     pub fields: Fields,
     pub body: Held,
-    pub idempotency: Option<Named>,
+    /// Boxed: few requests name a key, and every one has the room.
+    pub idempotency: Option<Box<Named>>,
     pub rates: RateView,
 }
 
@@ -142,18 +143,20 @@ async fn read(
     operation: Operation,
     headers: &HeaderMap,
     body: impl http_body::Body<Data = Bytes, Error: Into<crate::body::BodyError>> + Unpin,
-) -> Result<(Fields, Held, Option<Named>), Refusal> {
+) -> Result<(Fields, Held, Option<Box<Named>>), Refusal> {
     obligation.class = data_class(headers, obligation.class)?;
     let idempotency_key = idempotency_key(headers)?;
     let priority = priority(headers)?;
-    let body = collect(gateway, headers, body, gateway.limits.body_bytes_max).await?;
+    let limit = gateway.limits.body_bytes_max;
+    fits(headers, limit)?;
+    let body = collect(body, limit, &gateway.limits, gateway.bodies.share()).await?;
     let (sent, target) = obligation.foreign().map(Foreign::take_sent).unzip();
     let sent = sent.as_ref().unwrap_or(&body.bytes);
     // Whoever repeats sends the same again, and not what became of it on its way to an engine.
     let idempotency = idempotency_key.map(|key| {
         let target = target.as_deref().unwrap_or_default();
         let request = idempotency::digest(obligation.dialect(), operation.path(), target, obligation.class, sent);
-        Named { key, request }
+        Box::new(Named { key, request })
     });
     obligation.request_commitment =
         aws_lc_rs::hmac::sign(&obligation.key.commitment_key, sent).as_ref().try_into().ok();
@@ -214,21 +217,14 @@ fn too_slow(limits: &Limits) -> Refusal {
     Refusal::new(Code::RequestTimeout, message)
 }
 
-/// Reads a body of at most so many bytes; one that says itself that it has more is not read at all.
-pub(crate) async fn collect(
-    gateway: &Gateway,
-    headers: &HeaderMap,
-    body: impl http_body::Body<Data = Bytes, Error: Into<crate::body::BodyError>> + Unpin,
-    limit: usize,
-) -> Result<Held, Refusal> {
+/// A body that says itself that it has more than so many bytes is not read at all.
+pub(crate) fn fits(headers: &HeaderMap, limit: usize) -> Result<(), Refusal> {
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > limit as u64) {
-        return Err(too_large(limit));
-    }
-    hold(body, limit, &gateway.limits, gateway.bodies.share()).await
+    if declared.is_some_and(|length| length > limit as u64) { Err(too_large(limit)) } else { Ok(()) }
 }
 
-async fn hold(
+/// Reads a body of at most so many bytes, within the time that it may take.
+pub(crate) async fn collect(
     mut body: impl http_body::Body<Data = Bytes, Error: Into<crate::body::BodyError>> + Unpin,
     limit: usize,
     limits: &Limits,
@@ -298,7 +294,7 @@ mod tests {
         let bodies = crate::bodies::Bodies::new(8);
         let limits = Limits::default();
         let read = async |chunks: &[&'static str], limit| {
-            let held = hold(body(chunks), limit, &limits, bodies.share()).await;
+            let held = collect(body(chunks), limit, &limits, bodies.share()).await;
             held.map(|held| held.bytes).map_err(|refusal| refusal.code)
         };
         assert_eq!(read(&["ab", "cd", "e"], 5).await.unwrap(), "abcde");
@@ -306,7 +302,7 @@ mod tests {
         assert_eq!(read(&["ab", "cd", "ef"], 5).await, Err(Code::BodyTooLarge));
         assert_eq!(read(&["abcdef"], 5).await, Err(Code::BodyTooLarge));
         // All bodies together: held while the body is, and not longer.
-        let held = hold(body(&["abcd"]), 5, &limits, bodies.share()).await.map_err(|_| ()).unwrap();
+        let held = collect(body(&["abcd"]), 5, &limits, bodies.share()).await.map_err(|_| ()).unwrap();
         assert_eq!(read(&["ab", "cd", "e"], 5).await, Err(Code::NotReady));
         assert_eq!(read(&["ab", "cd"], 5).await.unwrap(), "abcd");
         drop(held);

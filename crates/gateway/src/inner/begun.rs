@@ -11,13 +11,14 @@ use super::step::{Ending, Said};
 use super::{Ask, Foreign, Inner, Translator, ours};
 use crate::admit::{Admitted, Rest, admit};
 use crate::body::Outgoing;
+use crate::gateway::Gateway;
 use crate::once;
-use crate::pipeline::{self, Entering};
+use crate::pipeline;
 use crate::receipt::{End, Obligation};
 use crate::receive::{Principal, collect, principal_of, receive};
 use crate::refusal::Refusal;
 use bytes::Bytes;
-use http::{HeaderMap, Response};
+use http::Response;
 use http_body_util::Full;
 use std::sync::Arc;
 use types::ReceiptId;
@@ -95,14 +96,14 @@ impl Begun {
     /// Asks the model what was admitted.
     pub async fn ask(self) -> Response<Outgoing> {
         let Begun { inner, admitted } = self;
-        pipeline::infer(&inner.gateway, &inner.client, Entering::Admitted(admitted)).await
+        pipeline::dispatch(&inner.client, &mut Some(*admitted)).await
     }
 
     /// Asks the model with what was found, if tokens and money suffice for that.
     pub async fn ask_with(mut self, prompt: Prompt) -> Response<Outgoing> {
         let Prompt { body, passages, translator } = prompt;
-        let limit = self.inner.gateway.limits.body_bytes_max;
-        let grown = match collect(&self.inner.gateway, &HeaderMap::new(), Full::new(body), limit).await {
+        let Gateway { limits, bodies, .. } = &*self.inner.gateway;
+        let grown = match collect(Full::new(body), limits.body_bytes_max, limits, bodies.share()).await {
             Ok(held) => self.admitted.grow(held).await,
             Err(refusal) => Err(refusal),
         };
