@@ -131,7 +131,6 @@ impl From<Refusal> for No {
 }
 
 /// Policy first, then whether it was asked before.
-#[expect(clippy::result_large_err, reason = "a refusal, or an answer that was given before; nobody passes it far")]
 fn judge(
     obligation: &mut Obligation,
     fields: &Fields,
