@@ -22,6 +22,7 @@ mod site;
 mod sonar;
 mod start;
 mod stop;
+mod together;
 mod traces;
 mod twin;
 mod watching;
