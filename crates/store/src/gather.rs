@@ -77,12 +77,27 @@ impl Queue {
 }
 
 /// Whoever waits is told if the work ends before its time, by a panic or because the runtime ends.
-struct Taker(Arc<Queue>);
+struct Taker {
+    queue: Arc<Queue>,
+    /// Nobody waited any more. From then on the queue is somebody else's, who may be at work already.
+    done: bool,
+}
+
+impl Taker {
+    fn new(queue: Arc<Queue>) -> Taker {
+        Taker { queue, done: false }
+    }
+
+    fn goes_on(&mut self) -> bool {
+        self.done = !self.queue.goes_on();
+        !self.done
+    }
+}
 
 impl Drop for Taker {
     fn drop(&mut self) {
-        let mut waiting = self.0.waiting();
-        if waiting.taken {
+        if !self.done {
+            let mut waiting = self.queue.waiting();
             waiting.taken = false;
             waiting.jobs.clear();
         }
@@ -118,17 +133,17 @@ impl Store {
             })
         });
         if self.gathering.put(job) {
-            tokio::spawn(take(self.database.clone(), Taker(self.gathering.clone())));
+            tokio::spawn(take(self.database.clone(), Taker::new(self.gathering.clone())));
         }
         told.await.unwrap_or_else(|_| Err(StoreError::Unavailable(sqlx::Error::WorkerCrashed)))
     }
 }
 
 /// Writes batch after batch until nobody waits.
-async fn take(database: Database, taker: Taker) {
-    while taker.0.goes_on() {
+async fn take(database: Database, mut taker: Taker) {
+    while taker.goes_on() {
         let mut ended = Vec::new();
-        let error = batch(&database, &taker.0, &mut ended).await.err();
+        let error = batch(&database, &taker.queue, &mut ended).await.err();
         for one in ended {
             (one.answer)(error.as_ref().map(told));
         }
@@ -291,6 +306,27 @@ mod tests {
             matches!((&one, &other), (Err(StoreError::Unavailable(_)), Err(StoreError::Unavailable(_)))),
             "{one:?}"
         );
+    }
+
+    /// Between the end of one who found nobody waiting and its being dropped, another may come and be at work.
+    #[tokio::test]
+    async fn who_comes_while_the_last_one_leaves_is_not_told_that_it_failed() {
+        let (_dir, store) = store().await;
+        let mut leaving = Taker::new(store.gathering.clone());
+        assert!(!leaving.goes_on());
+        let writer = store.database.write().await.unwrap();
+        let writing = tokio::spawn({
+            let store = store.clone();
+            async move { write(&store, false).await }
+        });
+        while store.gathering.waiting().jobs.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        drop(leaving);
+        assert!(store.gathering.waiting().taken, "one is at work, and no second one begins");
+        drop(writer);
+        writing.await.unwrap().unwrap();
+        assert_eq!(count(&store).await, 1);
     }
 
     /// The caller's request broke off: what it asked for is made all the same.
