@@ -1,7 +1,8 @@
 //! A file becomes part of a collection: read in the child, cut, given vectors, sealed, stored. `processing` until all of that is
 //! done, then its passages and `completed` are one transaction; what cannot be read is `failed` and says why.
 //!
-//! Asked again, a completed file stays as it is, and a failed one is tried again; one that is being read is told of.
+//! Asked again, a completed file stays as it is, and a failed one is tried again; one that is being read is told of. A completed
+//! one that has no vectors is read once more by whoever brings an embedding endpoint, and is found by its words until then.
 //!
 //! If we crash here, the file is found `processing`: the next start, or the next call for it, reads it again.
 
@@ -11,8 +12,8 @@ use crate::read::Document;
 use crate::{DataKey, Finding, Inner, Knowledge, KnowledgeError, passages};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use store::{AttachedAs, AttachmentRow, NewPassage};
-use types::{CollectionId, FileId, ProjectId, UnixMillis};
+use store::{AttachedAs, AttachmentRow, NewPassage, ReadFile, ReadStored};
+use types::{CollectionId, FileId, KeyId, ProjectId, UnixMillis};
 
 const WHAT: &str = "this file in this collection";
 const TEXT_CHARS_MAX: usize = 2_048;
@@ -63,6 +64,8 @@ pub struct Unfinished {
     pub project: ProjectId,
     pub collection: CollectionId,
     pub file: FileId,
+    /// On whose key its vectors were to be made, if that was said.
+    pub on_key: Option<KeyId>,
 }
 
 /// A passage as it is sealed.
@@ -159,6 +162,18 @@ impl Knowledge {
         attributes: Attributes,
         embed: Option<Embed<'_>>,
     ) -> Result<Attached, KnowledgeError> {
+        self.attach_on(project, (collection, file), attributes, embed, None).await
+    }
+
+    /// The same, and remembers on whose key vectors are made: a start after a crash makes them on it, too.
+    pub async fn attach_on(
+        &self,
+        project: ProjectId,
+        (collection, file): (CollectionId, FileId),
+        attributes: Attributes,
+        embed: Option<Embed<'_>>,
+        on_key: Option<KeyId>,
+    ) -> Result<Attached, KnowledgeError> {
         attributes.check()?;
         let it = &self.inner;
         let (row, _) = it.collection(project, collection).await?;
@@ -168,17 +183,38 @@ impl Knowledge {
             return self.attached(project, collection, file).await;
         };
         let sealed = key.seal_json(&attributes_name(collection, file), &attributes);
-        let known = it.store.knowledge_attach(project, of, it.now(), sealed).await?;
-        if let Some(done) = known.filter(|known| known.status == AttachedAs::Completed) {
-            return attached(done, &key);
-        }
-        let room = it.limits.collection_passages_max.saturating_sub(row.passages);
+        let known = it.store.knowledge_attach(project, of, (it.now(), on_key), sealed).await?;
+        let own = known.as_ref().map_or(0, |known| known.passages);
+        let done = known.filter(|known| known.status == AttachedAs::Completed);
+        let again = done.is_some();
+        let attributes = match done {
+            None => attributes,
+            Some(done) if embed.is_none() || it.store.knowledge_without_vector(project, of).await? == 0 => {
+                return attached(done, &key);
+            }
+            // What was said first holds.
+            Some(done) => open_attributes(&done, &key)?,
+        };
+        let most = it.limits.collection_passages_max;
+        let room = most.saturating_sub(row.passages.saturating_sub(own));
         let made = it.passages_of(project, of, &key, &told.name, attributes, room, embed).await;
-        match made {
+        let full = Err(Failure::Document(Finding::CollectionFull));
+        let stored = match made {
             Ok(Made { bytes, passages, attributes }) => {
                 let sealed = key.seal_json(&attributes_name(collection, file), &attributes);
-                it.store.knowledge_complete(project, of, (bytes, sealed), passages).await?;
+                let read = ReadFile { bytes, sealed, passages, again };
+                match it.store.knowledge_complete(project, of, read, most).await? {
+                    ReadStored::Stored | ReadStored::Late => Ok(()),
+                    ReadStored::Full => full,
+                }
             }
+            Err(failure) => Err(failure),
+        };
+        match stored {
+            Ok(()) => {}
+            // It stays as it was.
+            Err(Failure::Document(_)) if again => {}
+            Err(Failure::Ours(error)) if again => return Err(error),
             Err(Failure::Document(finding)) => {
                 it.store.knowledge_fail(project, of, finding.code(), &finding.to_string()).await?;
             }
@@ -228,14 +264,14 @@ impl Knowledge {
     /// Files whose reading a crash cut off, of all projects: each is to be given to [`Knowledge::resume`] at a start.
     pub async fn unfinished(&self) -> Result<Vec<Unfinished>, KnowledgeError> {
         let found = self.inner.store.knowledge_unfinished().await?;
-        let of = |(project, collection, file)| Unfinished { project, collection, file };
+        let of = |(project, collection, file, on_key)| Unfinished { project, collection, file, on_key };
         Ok(found.into_iter().map(of).collect())
     }
 
     /// Reads a file again, with what was said of it.
     pub async fn resume(&self, it: Unfinished, embed: Option<Embed<'_>>) -> Result<Attached, KnowledgeError> {
         let known = self.attached(it.project, it.collection, it.file).await?;
-        self.attach(it.project, it.collection, it.file, known.attributes, embed).await
+        self.attach_on(it.project, (it.collection, it.file), known.attributes, embed, it.on_key).await
     }
 }
 

@@ -111,14 +111,13 @@ impl Knowledge {
         new.check()?;
         let it = &self.inner;
         let limit = it.limits.project_collections_max;
-        if it.store.knowledge_collections_count(project).await? >= limit {
-            return Err(KnowledgeError::TooMany { what: "collections", limit });
-        }
         let key = it.vault.key_or_new(project).await?;
         let now = it.now();
         let id = CollectionId::from_parts(now, it.random());
         let sealed = key.seal_json(&sealed_name(id), &new);
-        it.store.knowledge_collection_create(project, id, now, new.expires_at(now), sealed).await?;
+        if !it.store.knowledge_collection_create(project, id, (now, new.expires_at(now)), sealed, limit).await? {
+            return Err(KnowledgeError::TooMany { what: "collections", limit });
+        }
         self.collection(project, id).await
     }
 
@@ -156,8 +155,16 @@ impl Knowledge {
         Ok(())
     }
 
-    /// Deletes collections whose time is over, a hundred at most; answers how many. To be called now and then.
+    /// Deletes collections whose time is over, a hundred at most; answers how many. And forgets what is in memory of projects
+    /// whose key another process destroyed. To be called now and then.
     pub async fn sweep(&self) -> Result<usize, KnowledgeError> {
+        for project in self.inner.shelf.projects() {
+            match self.inner.vault.key(project).await {
+                // Whoever learns of it forgets.
+                Ok(_) | Err(KnowledgeError::Destroyed) => {}
+                Err(error) => return Err(error),
+            }
+        }
         let expired = self.inner.store.knowledge_collections_expired(self.inner.now()).await?;
         for (project, id) in &expired {
             match self.collection_delete(*project, *id).await {

@@ -3,7 +3,7 @@
 use crate::collections::NAME_CHARS_MAX;
 use crate::{DataKey, Inner, Knowledge, KnowledgeError};
 use serde::{Deserialize, Serialize};
-use store::FileRow;
+use store::{FileRoom, FileRow, FileStored};
 use types::{FileId, ProjectId, UnixMillis};
 
 /// What is said of a file when it is uploaded; nothing is decided by it.
@@ -63,23 +63,19 @@ impl Knowledge {
             return Err(KnowledgeError::Invalid(format!("a file's name has 1 to {NAME_CHARS_MAX} characters")));
         }
         let it = &self.inner;
-        let (files, held) = it.store.knowledge_files_held(project).await?;
-        if files >= it.limits.project_files_max {
-            return Err(KnowledgeError::TooMany { what: "files", limit: it.limits.project_files_max });
-        }
-        if held + bytes.len() as u64 > it.limits.project_bytes_max {
-            return Err(KnowledgeError::TooMany {
-                what: "bytes in this project's files",
-                limit: it.limits.project_bytes_max,
-            });
-        }
+        let room = FileRoom { files_max: it.limits.project_files_max, bytes_max: it.limits.project_bytes_max };
         let key = it.vault.key_or_new(project).await?;
         let now = it.now();
         let id = FileId::from_parts(now, it.random());
         let row =
             FileRow { id, created_at: now, bytes: bytes.len() as u64, sealed: key.seal_json(&sealed_name(id), &new) };
-        it.store.knowledge_file_create(project, &row, key.seal(&content_name(id), bytes)).await?;
-        file(row, &key)
+        match it.store.knowledge_file_create(project, &row, key.seal(&content_name(id), bytes), room).await? {
+            FileStored::Stored => file(row, &key),
+            FileStored::TooManyFiles => Err(KnowledgeError::TooMany { what: "files", limit: room.files_max }),
+            FileStored::TooManyBytes => {
+                Err(KnowledgeError::TooMany { what: "bytes in this project's files", limit: room.bytes_max })
+            }
+        }
     }
 
     /// All of a project's, oldest first.

@@ -38,7 +38,7 @@ use find::shelf::Shelf;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use store::Store;
-use types::{CollectionId, FileId, UnixMillis};
+use types::{CollectionId, FileId, ProjectId, UnixMillis};
 
 /// Wall-clock time, as ids and rows carry it.
 pub type Now = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
@@ -89,6 +89,11 @@ impl Knowledge {
     /// The data keys of projects, for whatever else is stored of their content.
     pub fn vault(&self) -> &Vault {
         &self.inner.vault
+    }
+
+    /// Whether something of this project is in this process's memory.
+    pub fn in_memory(&self, project: ProjectId) -> bool {
+        self.inner.shelf.projects().contains(&project)
     }
 
     pub fn limits(&self) -> &Limits {

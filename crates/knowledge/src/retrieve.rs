@@ -91,7 +91,9 @@ impl Knowledge {
         let mut indexes = Vec::with_capacity(rows.len());
         for row in &rows {
             it.used(project, row, &key).await?;
-            indexes.push(it.index(project, row, &key).await?);
+            if let Some(index) = it.index(project, row).await? {
+                indexes.push(index);
+            }
         }
         let by_vector = query.mode != Mode::Bm25 && indexes.iter().any(|index| index.has_vectors());
         let vector = match embed {
@@ -105,6 +107,8 @@ impl Knowledge {
                 found.push(Found { passage, score });
             }
         }
+        // Destroyed while we looked: then nothing was found.
+        it.vault.key(project).await?;
         Ok(found)
     }
 
@@ -193,27 +197,25 @@ impl Inner {
         Ok(rows)
     }
 
-    /// The index of a collection: from the shelf, or made of its passages.
-    async fn index(
-        &self,
-        project: ProjectId,
-        row: &CollectionRow,
-        key: &DataKey,
-    ) -> Result<Arc<Index>, KnowledgeError> {
+    /// The index of a collection: from the shelf, or made of its passages. None: there is no key, so there is nothing to index.
+    async fn index(&self, project: ProjectId, row: &CollectionRow) -> Result<Option<Arc<Index>>, KnowledgeError> {
         if let Some(index) = self.shelf().get(row.id, row.version) {
-            return Ok(index);
+            return Ok(Some(index));
         }
         let _one_at_a_time = self.shelf().making.lock().await;
         if let Some(index) = self.shelf().get(row.id, row.version) {
-            return Ok(index);
+            return Ok(Some(index));
         }
+        // In this order: if the key is destroyed after it was read, the shelf does not keep what we make with it.
+        self.shelf().begin(project, row.id);
+        let Some(key) = self.vault.key(project).await? else { return Ok(None) };
         let (mut documents, mut passages) = (Vec::new(), Vec::new());
         for attached in self.store.knowledge_attachments(project, row.id).await? {
             if attached.status != AttachedAs::Completed {
                 continue;
             }
             let document = u32::try_from(documents.len()).unwrap_or(u32::MAX);
-            documents.push((attached.file, open_attributes(&attached, key)?));
+            documents.push((attached.file, open_attributes(&attached, &key)?));
             for stored in self.store.knowledge_passages(project, row.id, attached.file).await? {
                 let (file, number) = (attached.file, stored.number);
                 let name = passage_name(row.id, file, number);
@@ -229,7 +231,7 @@ impl Inner {
         let made = tokio::task::spawn_blocking(move || Index::of(project, of, documents, &passages)).await;
         let index = Arc::new(made.map_err(|_| KnowledgeError::Index("making it broke off".to_owned()))??);
         self.shelf().put(index.clone());
-        Ok(index)
+        Ok(Some(index))
     }
 
     /// A hit, read again. None: it was deleted meanwhile.

@@ -122,7 +122,11 @@ impl Vault {
     fn unwrap(&self, project: ProjectId, row: DataKeyRow) -> Result<Option<DataKey>, KnowledgeError> {
         let wrapped = match row {
             DataKeyRow::Missing => return Ok(None),
-            DataKeyRow::Destroyed => return Err(KnowledgeError::Destroyed),
+            DataKeyRow::Destroyed => {
+                // Perhaps by another process: what is in memory here goes as soon as we hear of it.
+                self.shelf.forget(project);
+                return Err(KnowledgeError::Destroyed);
+            }
             DataKeyRow::Wrapped(wrapped) => wrapped,
         };
         let bytes = open(&self.wrapping, &wrapping_name(project), &wrapped);

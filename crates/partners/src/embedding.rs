@@ -7,11 +7,11 @@ use gateway::inner::{Ask, Dialect, ModelShown};
 use gateway::{Operation, Principal};
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt as _;
-use knowledge::{BoxFuture, EmbedError, Found, Knowledge, KnowledgeError, Query};
+use knowledge::{Attached, BoxFuture, EmbedError, Found, Knowledge, KnowledgeError, Query, Unfinished};
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::{Mutex, PoisonError};
-use types::{Code, MicroEur, ProjectId, Usage};
+use types::{Code, KeyId, MicroEur, ProjectId, Usage};
 
 /// Makes embeddings for one request.
 pub(crate) struct Embedder {
@@ -62,6 +62,13 @@ impl Embedder {
         })
     }
 
+    /// The same at a start, for a file whose reading a crash cut off: on the key of the client who had it read, if that key is
+    /// still good. There is no request of a client any more, so the receipts commit to an empty one.
+    pub fn resumed(partners: &Partners, key: Option<KeyId>) -> Option<Embedder> {
+        let principal = partners.parts().inner.principal(key?).ok()?;
+        Embedder::of(partners, &principal, Dialect::OpenAi, &HeaderMap::new(), &Bytes::new())
+    }
+
     /// What all of them cost so far, by the engine's count.
     pub fn spent(&self) -> MicroEur {
         *self.spent.lock().unwrap_or_else(PoisonError::into_inner)
@@ -109,6 +116,21 @@ impl Embedder {
 fn refused(body: &[u8]) -> EmbedError {
     let (code, message) = envelope::said(body);
     EmbedError { code: code.unwrap_or(Code::EngineFailed), message: message.unwrap_or_default() }
+}
+
+/// Reads a file again whose reading a crash cut off.
+pub(crate) async fn resume(
+    knowledge: &Knowledge,
+    file: Unfinished,
+    embedder: Option<&Embedder>,
+) -> Result<Attached, KnowledgeError> {
+    match embedder {
+        None => knowledge.resume(file, None).await,
+        Some(embedder) => {
+            let embed = |texts| -> BoxFuture<'_, Result<Vec<Vec<f32>>, EmbedError>> { Box::pin(embedder.embed(texts)) };
+            knowledge.resume(file, Some(&embed)).await
+        }
+    }
 }
 
 /// Passages for a query: by their words, and by their meaning where there is an embedder.

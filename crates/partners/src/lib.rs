@@ -85,14 +85,16 @@ impl Partners {
             .with_state(self.clone())
     }
 
-    /// What nobody's request does: at the start, files whose reading a crash cut off are read again; then, for ever, what is over
-    /// is forgotten. Read again without a client, a file gets no vectors: an embedding is made on somebody's key.
+    /// What nobody's request does: at the start, files whose reading a crash cut off are read again, their vectors made on the key
+    /// of the client who had them read; then, for ever, what is over is forgotten. If that key is not good any more, a file gets no
+    /// vectors until somebody attaches it again.
     pub async fn tend(self) {
         let knowledge = &self.parts.knowledge;
         match knowledge.unfinished().await {
             Ok(unfinished) => {
                 for file in unfinished {
-                    if let Err(error) = knowledge.resume(file, None).await {
+                    let embedder = embedding::Embedder::resumed(&self, file.on_key);
+                    if let Err(error) = embedding::resume(knowledge, file, embedder.as_ref()).await {
                         tracing::warn!(error = &error as &dyn std::error::Error, "a file whose reading was cut off");
                     }
                 }

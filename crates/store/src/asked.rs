@@ -6,6 +6,7 @@
 //! If we crash here: a row is whole or not there. An answer that was made and not stored is lost, and its question fails.
 
 use crate::database::values;
+use crate::knowledge::lock_open;
 use crate::statements::statements;
 use crate::{Store, StoreError};
 use types::{AsyncId, ProjectId, UnixMillis};
@@ -131,6 +132,8 @@ impl Store {
     /// Takes a question, if the project has fewer open than `open_max`, or says which has its key.
     pub async fn asked_take(&self, new: &NewAsked, open_max: u64) -> Result<AskedTaken, StoreError> {
         let mut session = self.database.write().await?;
+        // Before anything is counted: of two at once one counts the other.
+        lock_open(&mut session, new.project).await?;
         let name = new.name.map_or(new.id.0.to_be_bytes().to_vec(), |name| name.to_vec());
         if new.name.is_some() {
             session.run(FORGET_NAME, values![new.project, name.clone(), new.created_at]).await?;

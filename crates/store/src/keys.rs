@@ -2,7 +2,7 @@
 //! revocation and written after it does not bring the key back.
 
 use crate::database::{Columns, values};
-use crate::projects::{limits, tokens_per_minute};
+use crate::projects::{self, limits, tokens_per_minute};
 use crate::statements::statements;
 use crate::{Store, StoreError};
 use types::audit::AuditEntry;
@@ -65,6 +65,7 @@ impl Store {
     pub async fn key_create(&self, new: &Key, entry: &AuditEntry) -> Result<(), StoreError> {
         let values = insert_values(new)?;
         let mut change = self.change().await?;
+        projects::open(&mut change, new.project).await?;
         change.run(INSERT, values).await.map_err(|error| error.meaning(DOUBLED, "this project"))?;
         change.commit(entry).await
     }
@@ -84,6 +85,7 @@ impl Store {
         if known.is_none_or(|known| known.project != new.project) {
             return Err(StoreError::NotFound { what: WHAT });
         }
+        projects::open(&mut change, new.project).await?;
         change.run(INSERT, values).await.map_err(|error| error.meaning(DOUBLED, "this project"))?;
         change.run(EXPIRE, values![old, old_expires_at]).await?;
         change.commit(entry).await

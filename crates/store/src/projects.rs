@@ -1,11 +1,13 @@
-//! Projects. A project keeps its tenant and its commitment key for life: receipts are bound to both.
+//! Projects. A project keeps its tenant and its commitment key for life: receipts are bound to both. One is closed when the
+//! instance that it was is deleted ([`crate::ProjectWrite::End`]); nothing opens it again.
 
+use crate::change::Change;
 use crate::database::{Columns, Value, int, values};
 use crate::statements::statements;
 use crate::{Store, StoreError};
 use types::audit::AuditEntry;
 use types::snapshot::{Limits, Project};
-use types::{ProjectId, TenantId};
+use types::{ProjectId, TenantId, UnixMillis};
 
 macro_rules! select {
     () => {
@@ -23,11 +25,29 @@ statements! {
     ONE = concat!(select!(), "WHERE id = $1");
     LIST = concat!(select!(), "ORDER BY id");
     LIST_OF = concat!(select!(), "WHERE tenant = $1 ORDER BY id");
+    CLOSE = "UPDATE projects SET closed_at = $2 WHERE id = $1 AND closed_at IS NULL";
+    CLOSED_AT = "SELECT closed_at FROM projects WHERE id = $1";
+    CLOSED = "SELECT id, closed_at FROM projects WHERE closed_at IS NOT NULL ORDER BY id";
+    /// Takes a project's row, so that those who write in one project wait for each other, on PostgreSQL too: what they counted
+    /// before they inserted still holds when they commit. References to the project do not wait.
+    LOCK = "UPDATE projects SET name = name WHERE id = $1";
+    /// The same for one who makes something new: of a closed project there is nothing to take.
+    LOCK_OPEN = "UPDATE projects SET name = name WHERE id = $1 AND closed_at IS NULL";
 }
 
 pub(crate) const EVERY: &str = LIST;
 const DOUBLED: &str = "a project of this name";
 const WHAT: &str = "this project";
+const ENDED: &str = "an end of this project";
+
+/// Within a change: refuses what would be made in a closed project.
+pub(crate) async fn open(change: &mut Change, id: ProjectId) -> Result<(), StoreError> {
+    let rows = change.rows(CLOSED_AT, values![id]).await?;
+    match rows.first().map(|row| row.columns().time_opt()).transpose()?.flatten() {
+        Some(_) => Err(StoreError::Conflict { what: ENDED }),
+        None => Ok(()),
+    }
+}
 
 pub(crate) fn project(mut c: Columns<'_>) -> Result<Project, StoreError> {
     Ok(Project {
@@ -96,7 +116,24 @@ impl Store {
     pub async fn project_update(&self, to: &Project, entry: &AuditEntry) -> Result<(), StoreError> {
         let values = update_values(to)?;
         let mut change = self.change().await?;
+        open(&mut change, to.id).await?;
         change.run_on(WHAT, UPDATE, values).await.map_err(|error| error.meaning(DOUBLED, WHAT))?;
         change.commit(entry).await
+    }
+
+    /// Since when a project is closed. None: it is open, or there is none.
+    pub async fn project_closed(&self, id: ProjectId) -> Result<Option<UnixMillis>, StoreError> {
+        let rows = self.database.rows(CLOSED_AT, values![id]).await?;
+        Ok(rows.first().map(|row| row.columns().time_opt()).transpose()?.flatten())
+    }
+
+    /// All closed ones, by id, and since when.
+    pub async fn projects_closed(&self) -> Result<Vec<(ProjectId, UnixMillis)>, StoreError> {
+        let rows = self.database.rows(CLOSED, values![]).await?;
+        let pair = |row: &crate::database::Row| {
+            let mut c = row.columns();
+            Ok((c.parsed()?, UnixMillis(c.int()?)))
+        };
+        rows.iter().map(pair).collect()
     }
 }

@@ -19,6 +19,9 @@ statements! {
     OF_PROJECT = "SELECT r.tenant, r.project, r.inc, r.leaves, r.rows, r.first_ord, h.size
                   FROM receipt_runs AS r CROSS JOIN tree_head AS h
                   WHERE r.tenant = $1 AND r.project = $4 AND r.last_ord > $2 ORDER BY r.last_ord LIMIT $3";
+    /// Runs that hold a receipt of this month: each key's costs stand beside its run.
+    OF_MONTH = "SELECT DISTINCT first_ord FROM receipt_costs WHERE month = $1 AND first_ord > $2
+                ORDER BY first_ord LIMIT $3";
     SPENT = "SELECT tenant, project, key, CAST(COALESCE(SUM(cost), 0) AS BIGINT) FROM receipt_costs WHERE month = $1
              GROUP BY tenant, project, key ORDER BY tenant, project, key";
 }
@@ -132,6 +135,29 @@ impl Store {
                 return Ok(page);
             }
         }
+    }
+
+    /// Receipts of a month, of all tenants, in the order of the log: those of a few runs after this one, and where to go on, if
+    /// there may be more.
+    pub async fn receipts_of_month(
+        &self,
+        month: Month,
+        after: Option<u64>,
+    ) -> Result<(Vec<StoredReceipt>, Option<u64>), StoreError> {
+        let after = after.map_or(Ok(-1), |ord| crate::database::int(ord, "the place in the log"))?;
+        let runs = self.database.rows(OF_MONTH, values![month.to_string(), after, PAGE_RUNS]).await?;
+        let mut found = Vec::new();
+        let mut last = None;
+        for run in &runs {
+            let first_ord = run.columns().count()?;
+            last = Some(first_ord);
+            let first_ord = crate::database::int(first_ord, "the place in the log")?;
+            for row in &self.database.rows(RUN, values![first_ord]).await? {
+                let receipts = receipts_of(row)?.map(|(_, receipt)| receipt);
+                found.extend(receipts.filter(|receipt| receipt.received_at.month() == month));
+            }
+        }
+        Ok((found, last.filter(|_| runs.len() == PAGE_RUNS as usize)))
     }
 
     /// What was spent in a month, by key.

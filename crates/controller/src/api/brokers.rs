@@ -175,6 +175,15 @@ fn checked(rules: &Registration) -> Result<String, Problem> {
     serde_json::to_string(rules).map_err(Problem::internal)
 }
 
+/// Whether another registration proves itself by the same certificate: then nobody could say whose a call is.
+fn same_certificate(rules: &Registration) -> impl Fn(&BrokerRow) -> bool + Send {
+    let own = rules.certificate_subject.clone();
+    move |row| {
+        let other = registration(row).ok().and_then(|other| other.certificate_subject);
+        own.as_deref().zip(other.as_deref()).is_some_and(|(own, other)| broker::subject_matches(own, other))
+    }
+}
+
 /// A new password: its text and what is stored of it.
 fn password(controller: &Controller) -> (String, String) {
     let text = secret::encode(&controller.random32());
@@ -232,7 +241,7 @@ pub async fn create(
         body,
         removed: false,
     };
-    controller.store().broker_create(&row, &entry).await?;
+    controller.store().broker_create(&row, same_certificate(&rules), &entry).await?;
     drop(turn);
     let url = url(&controller);
     created(BrokerSecret { id, url, username: row.username, password: by_password.then_some(text) })
@@ -298,7 +307,7 @@ pub async fn update(
         rules.certificate_subject = subject;
     }
     row.body = checked(&rules)?;
-    controller.store().broker_update(&row, &entry).await?;
+    controller.store().broker_update(&row, same_certificate(&rules), &entry).await?;
     drop(turn);
     Ok(Json(body(&row)?))
 }
@@ -321,7 +330,7 @@ pub async fn rotate(
     let (text, hash) = password(&controller);
     row.password_hash = hash;
     let entry = may.entry(&controller, id, None, &serde_json::json!({ "rotated": true }));
-    controller.store().broker_update(&row, &entry).await?;
+    controller.store().broker_update(&row, |_| false, &entry).await?;
     drop(turn);
     created(BrokerSecret { id, url: url(&controller), username: row.username, password: Some(text) })
 }
@@ -338,7 +347,7 @@ pub async fn remove(
     let mut row = own(&controller, &may, id).await?;
     row.removed = true;
     let entry = may.entry(&controller, id, None, &serde_json::json!({ "removed": true }));
-    controller.store().broker_update(&row, &entry).await?;
+    controller.store().broker_update(&row, |_| false, &entry).await?;
     drop(turn);
     Ok(StatusCode::NO_CONTENT)
 }

@@ -139,6 +139,7 @@ pub async fn create(
     input::amount("budget_micro_eur", new.budget_micro_eur)?;
     let mut turn = controller.turn().await;
     let project = controller.project(&may.caller, new.project).await?;
+    controller.open(project.id).await?;
     let id = controller.id(KeyId::from_parts);
     let (text, secret_hash) = shown(&controller, id);
     let entry = may.entry(&controller, id, Some(project.tenant), &new);
@@ -247,6 +248,7 @@ pub async fn rotate(
     if old.revoked {
         return Err(Problem::conflict("This key is revoked; make a new one with POST /api/v1/keys."));
     }
+    controller.open(project.id).await?;
     let new_id = controller.id(KeyId::from_parts);
     let (text, secret_hash) = shown(&controller, new_id);
     let new = Key { id: new_id, secret_hash, expires_at: rotation.expires_at, ..old };

@@ -64,9 +64,14 @@ fn operation(broker: BrokerId, id: String, instance: Instance) -> Option<Operati
 /// Lists the orders that wait for the operator, the oldest first, 1000 at most.
 #[utoipa::path(get, path = "/api/v1/operations", tag = "brokers", responses((status = 200, body = List<OperationBody>)))]
 pub async fn list(may: Allowed<BrokerRead>, State(controller): State<Controller>) -> Answer<List<OperationBody>> {
-    let rows =
-        if may.caller.sees(None) { controller.store().broker_orders(input::LIST_LIMIT_MAX).await? } else { Vec::new() };
     let (now, mut data) = (controller.now(), Vec::new());
+    // An order's id is made after its time was taken: what is older than this is over.
+    let oldest = OperationId::from_parts(UnixMillis(now.0 - broker::POLLING_SECS_MAX * 1_000), [0; 10]);
+    let rows = if may.caller.sees(None) {
+        controller.store().broker_orders(oldest, input::LIST_LIMIT_MAX).await?
+    } else {
+        Vec::new()
+    };
     for row in rows {
         let instance = instance_of(&row)?.at(now);
         data.extend(operation(row.broker, row.id, instance));

@@ -16,13 +16,10 @@ use ledger::receipt::claims_of;
 use metering::revenue::{PERMILLE, Revenue};
 use policy::control::Role;
 use serde::{Deserialize, Serialize};
-use store::{Partner, ReceiptFilter};
+use store::Partner;
 use types::snapshot::{Engine, EngineKind, Price, PriceBook};
 use types::{Country, EngineId, MicroEur, Month, Retention, TenantId, UnixMillis};
 use utoipa::ToSchema;
-
-/// Receipts read at once while a month is summed: a page is about 1.5 MB.
-const PAGE: u32 = 500;
 
 /// A tenant that publishes endpoints.
 #[derive(Debug, Serialize, ToSchema)]
@@ -220,8 +217,6 @@ pub async fn publish(
     if offer.model == "*" || anothers(&offer.model) {
         return Err(Problem::conflict("Another provider offers a model of this name: choose one of your own."));
     }
-    let id = controller.id(EngineId::from_parts);
-    let entry = may.entry(&controller, id, Some(tenant), &offer);
     let book = controller.store().price_book().await?;
     let known = endpoints.iter().any(|endpoint| endpoint.model == offer.model);
     if !known && book.prices.iter().any(|known| known.model == offer.model) {
@@ -236,6 +231,8 @@ pub async fn publish(
         endpoints.iter().any(|endpoint| endpoint.id == engine.endpoint && endpoint.model == offer.model)
     };
     let standing = controller.store().engines().await?.into_iter().find(|engine| engine.url == url && own(engine));
+    let id = standing.as_ref().map_or_else(|| controller.id(EngineId::from_parts), |engine| engine.id);
+    let entry = may.entry(&controller, id, Some(tenant), &offer);
     let new = EngineNew {
         url: offer.url,
         model: offer.model,
@@ -285,20 +282,17 @@ pub async fn report(
     let partner = controller.partner(&may.caller, tenant).await?;
     let month = filter.month.unwrap_or_else(|| controller.now().month());
     let mut revenue = Revenue::of(&partner.provider, month);
-    for customer in controller.store().tenants().await? {
-        let mut after = None;
-        loop {
-            let page = ReceiptFilter { tenant: customer.id, project: None, after, limit: PAGE };
-            let page = controller.store().receipts(&page).await?;
-            for receipt in page.iter().filter(|receipt| receipt.received_at.month() == month) {
-                let claims = claims_of(&receipt.signing_input)
-                    .map_err(|error| Problem::internal(format!("receipt {}: {error}", receipt.id)))?;
-                revenue.add(&claims);
-            }
-            after = match page.last() {
-                Some(last) if page.len() == PAGE as usize => Some(last.id),
-                _ => break,
-            };
+    let mut after = None;
+    loop {
+        let (page, next) = controller.store().receipts_of_month(month, after).await?;
+        for receipt in page {
+            let claims = claims_of(&receipt.signing_input)
+                .map_err(|error| Problem::internal(format!("receipt {}: {error}", receipt.id)))?;
+            revenue.add(&claims);
+        }
+        match next {
+            Some(next) => after = Some(next),
+            None => break,
         }
     }
     let share_permille = partner.share_permille;

@@ -1,14 +1,15 @@
 //! Projects: parts of a tenant with their own class, country, budget and limits.
 
 use super::{Answer, Created, List, created};
-use crate::Controller;
 use crate::access::{Allowed, ProjectCreate, ProjectRead, ProjectUpdate};
 use crate::input::{self, Body, Id, Query};
+use crate::{Controller, Problem};
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use types::snapshot::{Limits, Project};
-use types::{Country, DataClass, MicroEur, ProjectId, TenantId};
+use types::{Country, DataClass, MicroEur, ProjectId, TenantId, UnixMillis};
 use utoipa::ToSchema;
 
 /// A part of a tenant.
@@ -33,6 +34,9 @@ pub struct ProjectBody {
     pub requests_per_minute: Option<u32>,
     /// Tokens of prompt and answer together; null is no limit.
     pub tokens_per_minute: Option<u64>,
+    /// Milliseconds since 1970: the instance that it was has been deleted, and nothing is made in it any more. Null: it is open.
+    #[schema(value_type = Option<i64>)]
+    pub closed_at: Option<UnixMillis>,
 }
 
 impl From<Project> for ProjectBody {
@@ -46,6 +50,20 @@ impl From<Project> for ProjectBody {
             budget_micro_eur: project.budget,
             requests_per_minute: project.limits.requests_per_minute,
             tokens_per_minute: project.limits.tokens_per_minute,
+            closed_at: None,
+        }
+    }
+}
+
+impl Controller {
+    /// Refuses what would be made or changed in a closed project.
+    pub(super) async fn open(&self, project: ProjectId) -> Result<(), Problem> {
+        match self.store().project_closed(project).await? {
+            None => Ok(()),
+            Some(_) => Err(Problem::conflict(
+                "This project is closed: the service instance that it was has been deleted. Order another instance, or make \
+                 another project.",
+            )),
         }
     }
 }
@@ -143,7 +161,11 @@ pub async fn list(
     if let Some(tenant) = filter.tenant {
         controller.tenant(&may.caller, tenant).await?;
     }
-    Ok(List::of(controller.store().projects(scope).await?, Into::into))
+    let closed: BTreeMap<_, _> = controller.store().projects_closed().await?.into_iter().collect();
+    Ok(List::of(controller.store().projects(scope).await?, |project| ProjectBody {
+        closed_at: closed.get(&project.id).copied(),
+        ..project.into()
+    }))
 }
 
 /// Shows a project.
@@ -154,7 +176,9 @@ pub async fn get(
     State(controller): State<Controller>,
     Id(id): Id<ProjectId>,
 ) -> Answer<ProjectBody> {
-    Ok(Json(controller.project(&may.caller, id).await?.into()))
+    let project = controller.project(&may.caller, id).await?;
+    let closed_at = controller.store().project_closed(id).await?;
+    Ok(Json(ProjectBody { closed_at, ..project.into() }))
 }
 
 /// Changes a project.
@@ -169,6 +193,7 @@ pub async fn update(
 ) -> Answer<ProjectBody> {
     let mut turn = controller.turn().await;
     let mut project = controller.project(&may.caller, id).await?;
+    controller.open(id).await?;
     let entry = may.entry(&controller, id, Some(project.tenant), &patch);
     if let Some(name) = patch.name {
         input::name("name", &name)?;

@@ -34,6 +34,13 @@ fn refused() -> Failure {
     ))
 }
 
+fn doubled() -> Failure {
+    Failure::Refused(Refusal::new(
+        401,
+        "Two registrations have this certificate's subject. The operator removes one with `hoheit broker remove`.",
+    ))
+}
+
 impl FromRequestParts<Controller> for Platform {
     type Rejection = Failure;
 
@@ -48,11 +55,18 @@ async fn authenticate(headers: &HeaderMap, controller: &Controller) -> Result<(B
     let parts = controller.parts();
     let shown = parts.broker.certificate_header.as_ref().and_then(|name| headers.get(name));
     if let Some(subject) = shown.and_then(|subject| subject.to_str().ok()).filter(|subject| !subject.is_empty()) {
+        let mut found = Vec::new();
         for row in controller.store().brokers().await?.into_iter().filter(|row| !row.removed) {
             let registration = registration(&row)?;
             if registration.certificate_subject.as_ref().is_some_and(|own| broker::subject_matches(own, subject)) {
-                return Ok((row, registration));
+                found.push((row, registration));
             }
+        }
+        // Two of one subject are refused when they are registered; those that stood before are nobody's calls.
+        match (found.pop(), found.pop()) {
+            (Some(one), None) => return Ok(one),
+            (Some(_), Some(_)) => return Err(doubled()),
+            (None, _) => {}
         }
     }
     let text = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).ok_or_else(refused)?;

@@ -297,6 +297,52 @@ async fn a_deletion_ends_every_key_and_is_over_when_nothing_is_left() {
     btp.put(&site, "two", &order(SHARED, json!({}))).await.expect(201);
 }
 
+/// What is deleted is closed: the project is there for its receipts, and nobody makes it anything else by the ordinary API.
+#[tokio::test]
+async fn a_deleted_instances_project_is_closed() {
+    let site = Site::start().await;
+    let btp = site.platform(json!({})).await;
+    btp.put(&site, "one", &order(SHARED, json!({}))).await.expect(201);
+    btp.put(&site, "two", &order(SHARED, json!({}))).await.expect(201);
+    btp.bind(&site, "one", "b1", &binding(json!({}))).await.expect(201);
+    let instances = site.get(&format!("/api/v1/brokers/{}/instances", btp.id)).await.expect(200);
+    let [one, two] = [0, 1].map(|row| text(&instances["data"][row], "project"));
+    let own = site.key(&one).await;
+    let closed_at = async |project: &str| {
+        let shown = site.get(&format!("/api/v1/projects/{project}")).await.expect(200)["closed_at"].clone();
+        let list = site.get("/api/v1/projects").await.expect(200);
+        let listed =
+            list["data"].as_array().unwrap().iter().find(|row| row["id"] == project).unwrap()["closed_at"].clone();
+        assert_eq!(shown, listed);
+        shown
+    };
+    assert_eq!(closed_at(&one).await, Value::Null);
+    // Closed with the keys, before what it stored is destroyed.
+    *site.destroyed.refuse.lock().unwrap() = Some("down".to_owned());
+    btp.delete(&site, "one", SHARED).await.expect(500);
+    let since = closed_at(&one).await;
+    assert!(since.as_i64().is_some_and(|at| at > START), "{since}");
+    let refused = async || {
+        let entries = site.audit().await.len();
+        let make = site.post("/api/v1/keys", json!({ "project": one })).await;
+        assert!(make.json()["detail"].as_str().unwrap().contains("closed"), "{:?}", make.json());
+        make.expect(409);
+        site.post(&format!("/api/v1/keys/{own}/rotate"), json!({})).await.expect(409);
+        site.patch(&format!("/api/v1/projects/{one}"), json!({ "budget_micro_eur": null })).await.expect(409);
+        assert_eq!(site.audit().await.len(), entries);
+        let snapshot = site.snapshot();
+        let mut keys = snapshot.keys.iter().filter(|key| key.project.to_string() == one);
+        assert!(keys.all(|key| key.revoked));
+    };
+    refused().await;
+    *site.destroyed.refuse.lock().unwrap() = None;
+    btp.delete(&site, "one", SHARED).await.expect(200);
+    refused().await;
+    assert_eq!(closed_at(&one).await, since, "a repeat closes nothing again");
+    assert_eq!(closed_at(&two).await, Value::Null);
+    site.key(&two).await;
+}
+
 #[tokio::test]
 async fn an_order_waits_for_the_operator() {
     let site = Site::start().await;
@@ -451,6 +497,77 @@ async fn a_certificate_takes_the_passwords_place() {
     assert_eq!(catalog(&[("authorization", &btp.authorization)]).await, 401);
     assert_eq!(catalog(&[("authorization", &other.authorization)]).await, 200);
     site.post(&format!("/api/v1/brokers/{}/rotate", btp.id), json!({})).await.expect(409);
+}
+
+/// A certificate says whose a call is only if it is one registration's.
+#[tokio::test]
+async fn two_registrations_never_have_one_certificate() {
+    let site = Site::start().await;
+    let subject = "CN=service-manager,O=SAP SE,C=DE";
+    let one = site.platform(json!({ "name": "one", "certificate_subject": subject })).await;
+    let new = |name: &str, subject: &str| json!({ "name": name, "signature": "off", "certificate_subject": subject });
+    for same in [subject, "C=DE, O=SAP SE, CN=service-manager", "/C=DE/O=SAP SE/CN=service-manager"] {
+        let refused = site.post("/api/v1/brokers", new("two", same)).await;
+        assert!(refused.json()["detail"].as_str().unwrap().contains("certificate"), "{:?}", refused.json());
+        refused.expect(409);
+    }
+    let two = text(&site.post("/api/v1/brokers", new("two", "CN=other,C=DE")).await.expect(201), "id");
+    let three = site.platform(json!({ "name": "three" })).await;
+    let patch = |subject: &str| json!({ "certificate_subject": subject });
+    for id in [&two, &three.id] {
+        site.patch(&format!("/api/v1/brokers/{id}"), patch(subject)).await.expect(409);
+    }
+    // To itself it may say it again; and a removed one's is free.
+    site.patch(&format!("/api/v1/brokers/{}", one.id), patch("C=DE,O=SAP SE,CN=service-manager")).await.expect(200);
+    let catalog = async || {
+        let headers = [("x-broker-api-version", "2.14"), ("x-client-subject", subject)];
+        site.osb("GET", "/v2/catalog", &headers, "").await
+    };
+    catalog().await.expect(200);
+    site.ask(&site.admin, "DELETE", &format!("/api/v1/brokers/{}", one.id), None).await.expect(204);
+    catalog().await.expect(401);
+    site.patch(&format!("/api/v1/brokers/{two}"), patch(subject)).await.expect(200);
+    catalog().await.expect(200);
+    // Two that stood before this was refused are nobody's.
+    let body = site.store.broker(two.parse().unwrap()).await.unwrap().unwrap().body;
+    let mut row = site.store.broker(three.id.parse().unwrap()).await.unwrap().unwrap();
+    row.body = body;
+    let entry = types::audit::AuditEntry {
+        id: types::AuditId(1),
+        at: types::UnixMillis(0),
+        actor: "test".to_owned(),
+        action: "broker.update".to_owned(),
+        object: three.id.clone(),
+        tenant: None,
+        detail: "{}".to_owned(),
+    };
+    site.store.broker_update(&row, |_| false, &entry).await.unwrap();
+    let ambiguous = catalog().await.expect(401);
+    assert!(ambiguous["description"].as_str().unwrap().contains("Two registrations"), "{ambiguous}");
+}
+
+/// What nobody fulfilled within a week is in no list, and in nobody's way.
+#[tokio::test]
+async fn an_order_that_is_over_is_not_listed() {
+    let site = Site::start().await;
+    let btp = site.platform(json!({})).await;
+    let asked = order(Plan::InferenceDedicated, json!({ "model": "m" }));
+    btp.put(&site, "old", &asked).await.expect(202);
+    let waiting = async || {
+        let list = site.get("/api/v1/operations").await.expect(200)["data"].clone();
+        list.as_array().unwrap().iter().map(|row| text(row, "instance")).collect::<Vec<_>>()
+    };
+    site.clock.fetch_add(broker::POLLING_SECS_MAX * 1_000 - 60_000, Ordering::Relaxed);
+    assert_eq!(waiting().await, ["old"]);
+    site.clock.fetch_add(60_000, Ordering::Relaxed);
+    btp.put(&site, "new", &asked).await.expect(202);
+    assert_eq!(waiting().await, ["new"]);
+    let oldest = types::OperationId::from_parts(
+        types::UnixMillis(site.clock.load(Ordering::Relaxed) - broker::POLLING_SECS_MAX * 1_000),
+        [0; 10],
+    );
+    let one = site.store.broker_orders(oldest, 1).await.unwrap();
+    assert_eq!(one[0].id, "new", "the old one does not take its place on a full page");
 }
 
 #[tokio::test]

@@ -28,6 +28,9 @@ async fn an_offer_carries_the_facts_that_the_operator_wrote_down_and_waits_for_t
     dearer["output_micro_eur"] = json!(9);
     let again = site.ask(&token, "POST", &path, Some(dearer)).await.expect(201);
     assert_eq!((&again["id"], &again["cordoned"]), (&published["id"], &json!(true)));
+    let entries = site.audit().await;
+    let told: Vec<_> = entries.iter().filter(|entry| entry["action"] == "partner.publish").collect();
+    assert!(told.len() == 2 && told.iter().all(|entry| entry["object"] == published["id"]), "{told:?}");
     let book = site.get("/api/v1/prices").await.expect(200);
     assert_eq!(book["prices"].as_array().unwrap().len(), 1);
     assert_eq!(book["prices"][0]["output_micro_eur"], 9);

@@ -82,6 +82,7 @@ const COLUMNS: &[Column] = &[
     field!("class"),
     field!("country"),
     field!("budget", "budget_micro_eur", show::euro),
+    field!("closed", "closed_at", show::time),
 ];
 
 impl Project {

@@ -18,7 +18,7 @@ use std::process::Command;
 use twin::engine::{Behaviour, ScriptedEngine};
 
 /// A platform with its registration.
-struct Manager {
+pub struct Manager {
     http: Client,
     osb: String,
     authorization: String,
@@ -56,7 +56,7 @@ impl Signer {
 
 impl Manager {
     /// As an administrator registers a broker: the platform reads the catalog at once.
-    async fn register(site: &Site, more: &[&str]) -> (Manager, String) {
+    pub async fn register(site: &Site, more: &[&str]) -> (Manager, String) {
         let made = site.cli(&[&["broker", "register", "btp"], more].concat());
         assert_eq!(made["url"], site.path("/osb"));
         let user = format!("{}:{}", text(&made["username"]), text(&made["password"]));
@@ -68,6 +68,11 @@ impl Manager {
         };
         manager.catalog = manager.send(Method::GET, "/v2/catalog", &Value::Null).await.json();
         (manager, text(&made["id"]))
+    }
+
+    /// The same platform after a start, which has another port.
+    pub fn at(self, site: &Site) -> Manager {
+        Manager { osb: site.path("/osb"), http: Client::new(), ..self }
     }
 
     async fn send(&self, method: Method, path: &str, body: &Value) -> Reply {
@@ -100,7 +105,7 @@ impl Manager {
     }
 
     /// The body of an order.
-    fn order(&self, plan: &str, context: Value, parameters: Value) -> Value {
+    pub fn order(&self, plan: &str, context: Value, parameters: Value) -> Value {
         json!({ "service_id": self.service()["id"], "plan_id": self.plan(plan), "organization_guid": "-", "space_guid": "-",
             "context": context, "parameters": parameters })
     }
@@ -109,7 +114,7 @@ impl Manager {
         format!("service_id={}&plan_id={}", text(&self.service()["id"]), self.plan(plan))
     }
 
-    async fn put(&self, id: &str, body: &Value) -> Reply {
+    pub async fn put(&self, id: &str, body: &Value) -> Reply {
         self.send(Method::PUT, &format!("/v2/service_instances/{id}?accepts_incomplete=true"), body).await
     }
 
@@ -117,18 +122,18 @@ impl Manager {
         self.send(Method::GET, &format!("/v2/service_instances/{path}"), &Value::Null).await
     }
 
-    async fn delete(&self, path: &str, plan: &str) -> Reply {
+    pub async fn delete(&self, path: &str, plan: &str) -> Reply {
         let path = format!("/v2/service_instances/{path}?accepts_incomplete=true&{}", self.ids(plan));
         self.send(Method::DELETE, &path, &Value::Null).await
     }
 
-    async fn bind(&self, instance: &str, id: &str, body: &Value) -> Reply {
+    pub async fn bind(&self, instance: &str, id: &str, body: &Value) -> Reply {
         self.send(Method::PUT, &format!("/v2/service_instances/{instance}/service_bindings/{id}"), body).await
     }
 }
 
 #[track_caller]
-fn expect(reply: Reply, status: u16) -> Value {
+pub fn expect(reply: Reply, status: u16) -> Value {
     assert_eq!(reply.status, status, "{}", String::from_utf8_lossy(&reply.body));
     reply.json()
 }
@@ -206,7 +211,7 @@ async fn a_service_manager_orders_binds_rotates_and_leaves() {
     // Nothing is lost with the process: the same calls, the same answers.
     site.kill();
     site.boot();
-    let sm = Manager { osb: site.path("/osb"), http: Client::new(), ..sm };
+    let sm = sm.at(&site);
     let again = expect(sm.bind("one", "b1", &bind(next.context("one", "sub"))).await, 200);
     assert_eq!(again["credentials"]["clientsecret"], first["credentials"]["clientsecret"]);
     let first = again;

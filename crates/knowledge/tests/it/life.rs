@@ -121,7 +121,7 @@ async fn a_foreign_id_answers_as_an_unknown_one() {
         not_found(knowledge.attached_all(THEIRS, collection).await);
         not_found(knowledge.passages(THEIRS, collection, id).await);
         not_found(knowledge.detach(THEIRS, collection, id).await);
-        not_found(knowledge.resume(Unfinished { project: THEIRS, collection, file: id }, None).await);
+        not_found(knowledge.resume(Unfinished { project: THEIRS, collection, file: id, on_key: None }, None).await);
         for collections in [vec![collection], vec![theirs, collection]] {
             let asked = Query { collections, ..query("Presse") };
             not_found(knowledge.retrieve(THEIRS, &asked, None).await);
@@ -191,6 +191,68 @@ async fn attaching_again_changes_nothing_and_what_failed_is_tried_again() {
     assert_eq!(knowledge.retrieve(OURS, &by_vectors, None).await.unwrap_err().code(), Code::InvalidRequest);
 }
 
+/// A file that was read where no vectors could be made gets them from whoever brings an endpoint, once.
+#[tokio::test]
+async fn attaching_again_makes_the_vectors_that_are_missing() {
+    let bed = Bed::new().await;
+    let knowledge = bed.knowledge();
+    let ours = collection(&knowledge, OURS, "c").await;
+    let bare = add(&knowledge, OURS, ours, ("a.txt", TEXT.as_bytes()), None).await;
+    let away = |_: Vec<String>| -> BoxFuture<'_, Result<Vec<Vec<f32>>, EmbedError>> {
+        Box::pin(async { Err(EmbedError { code: Code::EngineOverloaded, message: "full".to_owned() }) })
+    };
+    let said = || Attributes { title: Some("anders".to_owned()), ..Attributes::default() };
+    let refused = knowledge.attach(OURS, ours, bare.file, said(), Some(&away)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::EngineOverloaded);
+    assert_eq!(knowledge.attached(OURS, ours, bare.file).await.unwrap(), bare, "it stays as it was");
+    assert_eq!(ask(&knowledge, OURS, "Presse").await.len(), 1);
+    let asked = AtomicUsize::new(0);
+    let there = |texts: Vec<String>| -> BoxFuture<'_, Result<Vec<Vec<f32>>, EmbedError>> {
+        asked.fetch_add(texts.len(), Ordering::Relaxed);
+        Box::pin(async move { Ok(texts.iter().map(|_| vec![1.0, 2.0]).collect()) })
+    };
+    let by_vectors = Query { mode: Mode::Embeddings, ..query("Presse") };
+    assert_eq!(knowledge.retrieve(OURS, &by_vectors, Some(&there)).await.unwrap(), []);
+    let before = asked.load(Ordering::Relaxed);
+    for _ in 0..2 {
+        let again = knowledge.attach(OURS, ours, bare.file, said(), Some(&there)).await.unwrap();
+        assert_eq!(
+            (again.status, again.passages, again.attributes.title),
+            (Status::Completed, 1, bare.attributes.title.clone())
+        );
+        assert_eq!(asked.load(Ordering::Relaxed), before + 1);
+    }
+    assert_eq!(knowledge.retrieve(OURS, &by_vectors, Some(&there)).await.unwrap().len(), 1);
+}
+
+/// Many at once come to the limit and not beyond it.
+#[tokio::test]
+async fn limits_hold_for_many_at_once() {
+    let bed = Bed::new().await;
+    let knowledge = bed.knowledge_with(|parts| {
+        parts.limits.project_files_max = 3;
+        parts.limits.project_collections_max = 2;
+        parts.limits.collection_passages_max = 2;
+    });
+    let new = || NewCollection { name: "c".to_owned(), ..NewCollection::default() };
+    let make = || knowledge.collection_create(OURS, new());
+    let made = tokio::join!(make(), make(), make(), make(), make(), make());
+    let made = [made.0, made.1, made.2, made.3, made.4, made.5];
+    assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 2);
+    let ours = made.into_iter().flatten().next().unwrap().id;
+    let name = || knowledge::NewFile { name: "a".to_owned(), ..knowledge::NewFile::default() };
+    let put = || knowledge.file_put(OURS, name(), b"Ein Satz.");
+    let files = tokio::join!(put(), put(), put(), put(), put(), put());
+    let files: Vec<_> = [files.0, files.1, files.2, files.3, files.4, files.5].into_iter().flatten().collect();
+    assert_eq!(files.len(), 3);
+    let attach = |file: usize| knowledge.attach(OURS, ours, files[file].id, Attributes::default(), None);
+    let read = tokio::join!(attach(0), attach(1), attach(2));
+    let read = [read.0, read.1, read.2].map(|attached| attached.unwrap().status);
+    let full = |status: &&Status| matches!(status, Status::Failed { code, .. } if code == "collection_full");
+    assert_eq!(read.iter().filter(full).count(), 1, "{read:?}");
+    assert_eq!(knowledge.collection(OURS, ours).await.unwrap().passages, 2);
+}
+
 /// The call that reads a file is given up in the middle; the next start finds the file and reads it.
 #[tokio::test]
 async fn a_file_found_in_processing_is_read_again() {
@@ -219,7 +281,7 @@ async fn a_file_found_in_processing_is_read_again() {
     assert_eq!(ask(&knowledge, OURS, "Presse").await, []);
     let next = bed.knowledge();
     let unfinished = next.unfinished().await.unwrap();
-    assert_eq!(unfinished, [Unfinished { project: OURS, collection: ours, file }]);
+    assert_eq!(unfinished, [Unfinished { project: OURS, collection: ours, file, on_key: None }]);
     let done = next.resume(unfinished[0], None).await.unwrap();
     assert_eq!((done.status, done.attributes.title.as_deref()), (Status::Completed, Some("gesagt")));
     assert_eq!(ask(&next, OURS, "Presse").await.len(), 1);

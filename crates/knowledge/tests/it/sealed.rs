@@ -96,6 +96,38 @@ async fn a_destroyed_key_opens_nothing_anywhere() {
     knowledge.file_delete(OURS, file).await.unwrap();
 }
 
+/// The key goes while a question is asked, and in another process: nothing is found, and nothing stays in memory.
+#[tokio::test]
+async fn a_key_destroyed_in_the_middle_of_a_question_finds_nothing() {
+    let bed = Bed::new().await;
+    let (knowledge, beside) = (bed.knowledge(), bed.knowledge());
+    canaries(&knowledge).await;
+    let destroying = |texts: Vec<String>| -> BoxFuture<'_, Result<Vec<Vec<f32>>, EmbedError>> {
+        let beside = &beside;
+        Box::pin(async move {
+            beside.vault().destroy(OURS).await.unwrap();
+            vectors(texts).await
+        })
+    };
+    let asked = knowledge.retrieve(OURS, &query(), Some(&destroying)).await;
+    assert!(matches!(asked, Err(KnowledgeError::Destroyed)), "{asked:?}");
+    assert!(!knowledge.in_memory(OURS));
+}
+
+/// A process in which nobody asks any more hears of it when it tidies up.
+#[tokio::test]
+async fn what_another_process_destroyed_is_forgotten() {
+    let bed = Bed::new().await;
+    let (knowledge, beside) = (bed.knowledge(), bed.knowledge());
+    canaries(&knowledge).await;
+    assert_eq!(beside.retrieve(OURS, &query(), None).await.unwrap().len(), 1);
+    beside.sweep().await.unwrap();
+    assert!(beside.in_memory(OURS));
+    knowledge.vault().destroy(OURS).await.unwrap();
+    beside.sweep().await.unwrap();
+    assert!(!beside.in_memory(OURS));
+}
+
 /// What is sealed opens under its own project, its own name and the site's own secret only.
 #[tokio::test]
 async fn sealed_bytes_open_where_they_belong() {

@@ -36,15 +36,16 @@ pub(super) async fn attach(
 ) -> Result<Attached, Refused> {
     let (partners, project) = (call.partners.clone(), call.principal.project());
     let embedder = Embedder::of(&partners, &call.principal, Dialect::OpenAi, &call.headers, &call.body);
-    let told = attributes.clone();
+    let (told, on_key) = (attributes.clone(), call.principal.key_id());
     let work = tokio::spawn(async move {
         let knowledge = &partners.parts().knowledge;
+        let of = (collection, file);
         match &embedder {
-            None => knowledge.attach(project, collection, file, told, None).await,
+            None => knowledge.attach_on(project, of, told, None, Some(on_key)).await,
             Some(embedder) => {
                 let embed =
                     |texts| -> BoxFuture<'_, Result<Vec<Vec<f32>>, EmbedError>> { Box::pin(embedder.embed(texts)) };
-                knowledge.attach(project, collection, file, told, Some(&embed)).await
+                knowledge.attach_on(project, of, told, Some(&embed), Some(on_key)).await
             }
         }
     });

@@ -1,8 +1,11 @@
 //! Files and vector stores in OpenAI's shape: made, listed, searched, deleted, and nobody else's.
 
 use crate::world::*;
+use knowledge::{Attributes, BoxFuture, EmbedError, Status};
 use serde_json::{Value, json};
+use std::time::Duration;
 use twin::engine::Behaviour;
+use types::{CollectionId, FileId, KeyId, ProjectId};
 
 const TEXT: &str = "Die Kündigungsfrist beträgt vier Wochen zum Monatsende.";
 
@@ -133,4 +136,66 @@ async fn a_foreign_id_answers_like_an_unknown_one_on_every_path() {
         (reply.status, reply.json())
     };
     assert_eq!((status, &body["status"]), (200, &json!("completed")), "it was touched by nobody");
+}
+
+/// Reads a file, and dies while the embedding endpoint is asked.
+async fn cut_off(world: &World, of: (CollectionId, FileId), on_key: KeyId) {
+    let (asked, mut hears) = tokio::sync::mpsc::channel(1);
+    let never = move |_: Vec<String>| -> BoxFuture<'_, Result<Vec<Vec<f32>>, EmbedError>> {
+        let asked = asked.clone();
+        Box::pin(async move {
+            asked.send(()).await.unwrap();
+            std::future::pending().await
+        })
+    };
+    let knowledge = &world.partners.parts().knowledge;
+    let project = ProjectId(10 + OURS);
+    let mut reading = Box::pin(knowledge.attach_on(project, of, Attributes::default(), Some(&never), Some(on_key)));
+    tokio::select! {
+        _ = &mut reading => unreachable!(),
+        _ = hears.recv() => {}
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_a_crash_cut_off_gets_its_vectors_on_the_key_of_who_had_it_read() {
+    let setup = || Setup { embedding: true, ..Setup::default() };
+    let world = World::with(Behaviour::default(), setup()).await;
+    let made = world.call(OURS, "POST", "/v1/vector_stores", json!({"name": "c"})).await.json();
+    let collection: CollectionId = made["id"].as_str().unwrap().parse().unwrap();
+    let mut files = Vec::new();
+    // The second one's key is not good any more.
+    for (name, key) in [("eins.txt", KeyId(20 + OURS)), ("zwei.txt", KeyId(99))] {
+        let file: FileId = world.upload(OURS, name, TEXT).await.parse().unwrap();
+        cut_off(&world, (collection, file), key).await;
+        files.push(file);
+    }
+    let (project, next) = (ProjectId(10 + OURS), world.again_with(setup()));
+    let tending = tokio::spawn(next.clone().tend());
+    let all_read = async {
+        loop {
+            let all = next.parts().knowledge.attached_all(project, collection).await.unwrap();
+            if all.iter().all(|file| file.status == Status::Completed) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), all_read).await.unwrap();
+    tending.abort();
+    let bare =
+        async |file: usize| world.store.knowledge_without_vector(project, (collection, files[file])).await.unwrap();
+    assert_eq!((bare(0).await, bare(1).await), (0, 1));
+    let embeddings = async || {
+        let receipts = world.receipts().await;
+        let made = receipts.iter().filter(|receipt| &*receipt.operation == "embeddings");
+        made.map(|receipt| receipt.key).collect::<Vec<_>>()
+    };
+    assert_eq!(embeddings().await, [KeyId(20 + OURS)]);
+    // Whoever attaches it again has the missing ones made.
+    let path = format!("/v1/vector_stores/{collection}/files");
+    let again = world.call(OURS, "POST", &path, json!({"file_id": files[1]})).await.json();
+    assert_eq!(again["status"], "completed", "{again}");
+    assert_eq!(bare(1).await, 0);
+    assert_eq!(embeddings().await.len(), 2);
 }

@@ -100,7 +100,11 @@ impl World {
 
     /// Other shells over the same gateway and store, as after a start.
     pub fn again(&self) -> Partners {
-        shells(&self.gateway, &self.store, &self.ahead, Setup::default())
+        self.again_with(Setup::default())
+    }
+
+    pub fn again_with(&self, setup: Setup) -> Partners {
+        shells(&self.gateway, &self.store, &self.ahead, setup)
     }
 
     pub async fn call(&self, of: u128, method: &str, path: &str, body: Value) -> Reply {

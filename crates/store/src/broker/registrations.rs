@@ -1,5 +1,6 @@
 //! Registrations: a platform with its credential and what it may order.
 
+use crate::change::Change;
 use crate::database::{Columns, values};
 use crate::statements::statements;
 use crate::{Store, StoreError};
@@ -22,6 +23,7 @@ statements! {
 
 const DOUBLED: &str = "a registration of this name or user";
 const WHAT: &str = "this registration";
+const SAME_CERTIFICATE: &str = "a registration of this certificate's subject";
 
 /// A platform as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,17 +49,47 @@ fn broker(mut c: Columns<'_>) -> Result<BrokerRow, StoreError> {
     })
 }
 
+/// Nobody else may prove to be the same: asked of every registration that stands, under the lock of the change.
+async fn alone(
+    change: &mut Change,
+    id: BrokerId,
+    clashes: impl Fn(&BrokerRow) -> bool + Send,
+) -> Result<(), StoreError> {
+    for row in change.rows(LIST, values![]).await? {
+        let other = broker(row.columns())?;
+        if other.id != id && !other.removed && clashes(&other) {
+            return Err(StoreError::Conflict { what: SAME_CERTIFICATE });
+        }
+    }
+    Ok(())
+}
+
 impl Store {
-    pub async fn broker_create(&self, new: &BrokerRow, entry: &AuditEntry) -> Result<(), StoreError> {
+    /// `clashes` says whether another registration proves itself by the same certificate; what a body says only `controller` knows.
+    pub async fn broker_create(
+        &self,
+        new: &BrokerRow,
+        clashes: impl Fn(&BrokerRow) -> bool + Send,
+        entry: &AuditEntry,
+    ) -> Result<(), StoreError> {
         let mut change = self.change().await?;
+        alone(&mut change, new.id, clashes).await?;
         let values = values![new.id, &new.name, &new.username, &new.password_hash, &new.body, new.removed];
         change.run(INSERT, values).await.map_err(|error| error.meaning(DOUBLED, WHAT))?;
         change.commit(entry).await
     }
 
     /// Sets name, password and body; `removed` only ever becomes true. The user is for life.
-    pub async fn broker_update(&self, to: &BrokerRow, entry: &AuditEntry) -> Result<(), StoreError> {
+    pub async fn broker_update(
+        &self,
+        to: &BrokerRow,
+        clashes: impl Fn(&BrokerRow) -> bool + Send,
+        entry: &AuditEntry,
+    ) -> Result<(), StoreError> {
         let mut change = self.change().await?;
+        if !to.removed {
+            alone(&mut change, to.id, clashes).await?;
+        }
         let values = values![to.id, &to.name, &to.password_hash, &to.body, to.removed];
         change.run_on(WHAT, UPDATE, values).await.map_err(|error| error.meaning(DOUBLED, WHAT))?;
         change.commit(entry).await

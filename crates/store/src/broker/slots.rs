@@ -16,7 +16,7 @@ statements! {
     INSTANCE = concat!(select!(), "WHERE i.broker = $1 AND i.id = $2");
     OF_OPERATION = concat!(select!(), "WHERE i.operation = $1");
     LIST = concat!(select!(), "WHERE i.broker = $1 AND i.id > $2 ORDER BY i.id LIMIT $3");
-    ORDERED = concat!(select!(), "WHERE i.operation IS NOT NULL ORDER BY i.operation LIMIT $1");
+    ORDERED = concat!(select!(), "WHERE i.operation >= $1 ORDER BY i.operation LIMIT $2");
     COUNT = "SELECT COUNT(*) FROM broker_instances WHERE broker = $1";
     BINDING = "SELECT id, key, body FROM broker_bindings WHERE broker = $1 AND instance = $2 AND id = $3";
     BINDINGS = "SELECT COUNT(*) FROM broker_bindings WHERE broker = $1 AND instance = $2";
@@ -104,9 +104,10 @@ impl Store {
         rows.iter().map(|row| instance(row.columns())).collect()
     }
 
-    /// Instances whose order runs, the oldest first.
-    pub async fn broker_orders(&self, limit: u32) -> Result<Vec<InstanceRow>, StoreError> {
-        let rows = self.database.rows(ORDERED, values![limit]).await?;
+    /// Instances whose order runs and is not older than this one, the oldest first. An id begins with its time, and what nobody
+    /// fulfilled in time stays in its row until the platform deletes it: it must not stand in the place of others.
+    pub async fn broker_orders(&self, oldest: OperationId, limit: u32) -> Result<Vec<InstanceRow>, StoreError> {
+        let rows = self.database.rows(ORDERED, values![oldest, limit]).await?;
         rows.iter().map(|row| instance(row.columns())).collect()
     }
 

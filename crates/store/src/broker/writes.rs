@@ -64,7 +64,7 @@ pub enum ProjectWrite<'a> {
         tenant: Option<(&'a Tenant, &'a str)>,
     },
     Change(&'a Project),
-    /// No key of it works any more.
+    /// No key of it works any more, and none is made: it is closed.
     End(ProjectId),
 }
 
@@ -127,9 +127,13 @@ impl Store {
                 change.run(projects::INSERT, projects::insert_values(project)?).await.map_err(moved)?;
             }
             ProjectWrite::Change(project) => {
+                projects::open(&mut change, project.id).await?;
                 change.run_on("this project", projects::UPDATE, projects::update_values(project)?).await?;
             }
-            ProjectWrite::End(project) => drop(change.run(keys::END_OF, values![*project]).await?),
+            ProjectWrite::End(project) => {
+                change.run(keys::END_OF, values![*project]).await?;
+                change.run(projects::CLOSE, values![*project, at.now]).await?;
+            }
         }
         match row {
             InstanceWrite::Put { body, project, operation } => match at.read {
@@ -148,6 +152,7 @@ impl Store {
                 let version = int(at.read.unwrap_or_default(), "a version")?;
                 change.run(DELETE_BINDINGS, values![at.broker, at.instance]).await?;
                 change.run(DELETE, values![at.broker, at.instance, version]).await?;
+                change.run(SWEEP, values![at.now]).await?;
                 change.run(BURY, values![at.broker, at.instance, "", *operation, *until]).await?;
             }
         }
@@ -168,6 +173,7 @@ impl Store {
             BindingWrite::Make { body, key } => {
                 at.holds(&mut change).await?;
                 at.not_buried(&mut change, binding).await?;
+                projects::open(&mut change, key.project).await?;
                 change.run(keys::INSERT, keys::insert_values(key)?).await.map_err(moved)?;
                 let values = values![at.broker, at.instance, binding, key.id, *body];
                 change.run(INSERT_BINDING, values).await.map_err(moved)?;
@@ -178,6 +184,7 @@ impl Store {
                     return Err(StoreError::Conflict { what: "a newer state of this binding" });
                 }
                 change.run(keys::END, values![*key]).await?;
+                change.run(SWEEP, values![at.now]).await?;
                 change.run(BURY, values![at.broker, at.instance, binding, None::<OperationId>, *until]).await?;
             }
         }

@@ -1,12 +1,12 @@
 //! Files in collections, and how far reading them has come. A file's passages and its `completed` are one transaction; what is
 //! found `processing` at a start is read again.
 
-use super::collections;
 use super::passages::{self, NewPassage};
+use super::{collections, lock, lock_open};
 use crate::database::{Columns, int, values};
 use crate::statements::statements;
 use crate::{Store, StoreError};
-use types::{CollectionId, FileId, ProjectId, UnixMillis};
+use types::{CollectionId, FileId, KeyId, ProjectId, UnixMillis};
 
 macro_rules! select {
     () => {
@@ -16,22 +16,25 @@ macro_rules! select {
 
 statements! {
     /// Only of a collection and a file that are this project's.
-    INSERT = "INSERT INTO knowledge_attachments (project, collection, file, status, attached_at, passages, bytes, sealed)
-              SELECT c.project, c.id, f.id, 'processing', $4, 0, 0, $5
+    INSERT = "INSERT INTO knowledge_attachments (project, collection, file, status, attached_at, passages, bytes, sealed, on_key)
+              SELECT c.project, c.id, f.id, 'processing', $4, 0, 0, $5, $6
               FROM knowledge_collections AS c CROSS JOIN knowledge_files AS f
               WHERE c.project = $1 AND c.id = $2 AND f.project = $1 AND f.id = $3";
     ONE = concat!(select!(), "WHERE project = $1 AND collection = $2 AND file = $3");
     LIST = concat!(select!(), "WHERE project = $1 AND collection = $2 ORDER BY file");
-    RESTART = "UPDATE knowledge_attachments SET status = 'processing', attached_at = $4, sealed = $5, code = NULL,
-               message = NULL WHERE project = $1 AND collection = $2 AND file = $3";
+    RESTART = "UPDATE knowledge_attachments SET status = 'processing', attached_at = $4, sealed = $5, on_key = $6,
+               code = NULL, message = NULL WHERE project = $1 AND collection = $2 AND file = $3";
     COMPLETE = "UPDATE knowledge_attachments SET status = 'completed', passages = $4, bytes = $5, sealed = $6,
-                code = NULL, message = NULL WHERE project = $1 AND collection = $2 AND file = $3 AND status = 'processing'";
+                code = NULL, message = NULL WHERE project = $1 AND collection = $2 AND file = $3 AND status = $7";
+    /// Of the other files.
+    HELD = "SELECT CAST(COALESCE(SUM(passages), 0) AS BIGINT) FROM knowledge_attachments
+            WHERE project = $1 AND collection = $2 AND file <> $3";
     FAIL = "UPDATE knowledge_attachments SET status = 'failed', passages = 0, bytes = 0, code = $4, message = $5
             WHERE project = $1 AND collection = $2 AND file = $3 AND status = 'processing'";
     RESEAL = "UPDATE knowledge_attachments SET sealed = $4 WHERE project = $1 AND collection = $2 AND file = $3";
     DELETE = "DELETE FROM knowledge_attachments WHERE project = $1 AND collection = $2 AND file = $3";
     /// For a start, of all projects.
-    UNFINISHED = "SELECT project, collection, file FROM knowledge_attachments WHERE status = 'processing'
+    UNFINISHED = "SELECT project, collection, file, on_key FROM knowledge_attachments WHERE status = 'processing'
                   ORDER BY attached_at LIMIT 1000";
 }
 
@@ -74,28 +77,55 @@ fn attachment(mut c: Columns<'_>) -> Result<AttachmentRow, StoreError> {
 
 const WHAT: &str = "this file in this collection";
 
+/// A file as it was read.
+#[derive(Debug, Clone)]
+pub struct ReadFile {
+    /// Of the passages' text.
+    pub bytes: u64,
+    /// What is known of it now.
+    pub sealed: Vec<u8>,
+    pub passages: Vec<NewPassage>,
+    /// It had been read before, and these passages take the place of those.
+    pub again: bool,
+}
+
+/// What became of a file that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadStored {
+    Stored,
+    /// It was detached meanwhile, or somebody else has read it; nothing is stored.
+    Late,
+    /// The collection has no room for so many passages; nothing is stored.
+    Full,
+}
+
+/// A file whose reading was cut off, and on whose key its vectors were to be made.
+pub type UnfinishedRow = (ProjectId, CollectionId, FileId, Option<KeyId>);
+
 impl Store {
-    /// Begins to read a file into a collection, also one that was begun or failed before. Answers what there was.
+    /// Begins to read a file into a collection, also one that was begun or failed before. Answers what there was. `on_key` is on
+    /// whose key its vectors are made.
     pub async fn knowledge_attach(
         &self,
         project: ProjectId,
         (collection, file): (CollectionId, FileId),
-        now: UnixMillis,
+        (now, on_key): (UnixMillis, Option<KeyId>),
         sealed: Vec<u8>,
     ) -> Result<Option<AttachmentRow>, StoreError> {
         let mut session = self.database.write().await?;
+        lock_open(&mut session, project).await?;
         let known = session.rows(ONE, values![project, collection, file]).await?;
         let known = known.first().map(|row| attachment(row.columns())).transpose()?;
         match known.as_ref().map(|row| &row.status) {
             None => {
-                let made = session.run(INSERT, values![project, collection, file, now, sealed]).await;
+                let made = session.run(INSERT, values![project, collection, file, now, sealed, on_key]).await;
                 if made.map_err(|error| error.meaning(WHAT, WHAT))? == 0 {
                     return Err(StoreError::NotFound { what: WHAT });
                 }
             }
             Some(AttachedAs::Completed) => return Ok(known),
             Some(_) => {
-                session.run(RESTART, values![project, collection, file, now, sealed]).await?;
+                session.run(RESTART, values![project, collection, file, now, sealed, on_key]).await?;
             }
         }
         session.commit().await?;
@@ -121,20 +151,27 @@ impl Store {
         rows.iter().map(|row| attachment(row.columns())).collect()
     }
 
-    /// All passages of a file, how many bytes of text they are, what is known of it now, and that it is read: one transaction.
-    /// False: it was detached meanwhile, or somebody else has read it; then nothing is stored.
+    /// All passages of a file, how many bytes of text they are, what is known of it now, and that it is read: one transaction. A
+    /// collection holds at most `passages_max`.
     pub async fn knowledge_complete(
         &self,
         project: ProjectId,
         (collection, file): (CollectionId, FileId),
-        (bytes, sealed): (u64, Vec<u8>),
-        found: Vec<NewPassage>,
-    ) -> Result<bool, StoreError> {
-        let count = int(found.len() as u64, "the number of passages")?;
-        let bytes = int(bytes, "the size of passages")?;
+        read: ReadFile,
+        passages_max: u64,
+    ) -> Result<ReadStored, StoreError> {
+        let ReadFile { bytes, sealed, passages: found, again } = read;
+        let (found_count, was) = (found.len() as u64, if again { "completed" } else { "processing" });
+        let (count, bytes) = (int(found_count, "the number of passages")?, int(bytes, "the size of passages")?);
         let mut session = self.database.write().await?;
-        if session.run(COMPLETE, values![project, collection, file, count, bytes, sealed]).await? == 0 {
-            return Ok(false);
+        lock(&mut session, project).await?;
+        let values = values![project, collection, file, count, bytes, sealed, was];
+        if session.run(COMPLETE, values).await? == 0 {
+            return Ok(ReadStored::Late);
+        }
+        let held = session.number(HELD, values![project, collection, file]).await?;
+        if held.saturating_add(found_count) > passages_max {
+            return Ok(ReadStored::Full);
         }
         session.run(passages::DELETE_OF, values![project, collection, file]).await?;
         for passage in found {
@@ -143,7 +180,7 @@ impl Store {
         }
         session.run(collections::MOVE, values![project, collection]).await?;
         session.commit().await?;
-        Ok(true)
+        Ok(ReadStored::Stored)
     }
 
     /// A file cannot be read: why, in words without content. False: it was detached meanwhile.
@@ -168,6 +205,7 @@ impl Store {
         sealed: Vec<u8>,
     ) -> Result<(), StoreError> {
         let mut session = self.database.write().await?;
+        lock(&mut session, project).await?;
         if session.run(RESEAL, values![project, collection, file, sealed]).await? == 0 {
             return Err(StoreError::NotFound { what: WHAT });
         }
@@ -183,6 +221,7 @@ impl Store {
         file: FileId,
     ) -> Result<(), StoreError> {
         let mut session = self.database.write().await?;
+        lock(&mut session, project).await?;
         session.run(passages::DELETE_OF, values![project, collection, file]).await?;
         if session.run(DELETE, values![project, collection, file]).await? == 0 {
             return Err(StoreError::NotFound { what: WHAT });
@@ -193,12 +232,12 @@ impl Store {
     }
 
     /// Files that were being read when a process ended, of all projects.
-    pub async fn knowledge_unfinished(&self) -> Result<Vec<(ProjectId, CollectionId, FileId)>, StoreError> {
+    pub async fn knowledge_unfinished(&self) -> Result<Vec<UnfinishedRow>, StoreError> {
         let rows = self.database.rows(UNFINISHED, values![]).await?;
-        let triple = |row: &crate::database::Row| {
+        let of = |row: &crate::database::Row| {
             let mut c = row.columns();
-            Ok((c.parsed()?, c.parsed()?, c.parsed()?))
+            Ok((c.parsed()?, c.parsed()?, c.parsed()?, c.parsed_opt()?))
         };
-        rows.iter().map(triple).collect()
+        rows.iter().map(of).collect()
     }
 }

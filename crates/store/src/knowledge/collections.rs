@@ -1,5 +1,6 @@
 //! Collections of one project.
 
+use super::{lock, lock_open};
 use crate::database::{Columns, values};
 use crate::statements::statements;
 use crate::{Store, StoreError};
@@ -73,18 +74,24 @@ fn collection(mut c: Columns<'_>) -> Result<CollectionRow, StoreError> {
 pub(crate) const WHAT: &str = "this collection";
 
 impl Store {
+    /// False: the project has `max` already, those whose time is over among them.
     pub async fn knowledge_collection_create(
         &self,
         project: ProjectId,
         id: CollectionId,
-        now: UnixMillis,
-        expires_at: Option<UnixMillis>,
+        (now, expires_at): (UnixMillis, Option<UnixMillis>),
         sealed: Vec<u8>,
-    ) -> Result<(), StoreError> {
+        max: u64,
+    ) -> Result<bool, StoreError> {
         let mut session = self.database.write().await?;
+        lock_open(&mut session, project).await?;
+        if session.number(COUNT, values![project]).await? >= max {
+            return Ok(false);
+        }
         let made = session.run(INSERT, values![id, project, now, now, expires_at, sealed]).await;
         made.map_err(|error| error.meaning("a collection of this id", "this project"))?;
-        session.commit().await
+        session.commit().await?;
+        Ok(true)
     }
 
     pub async fn knowledge_collections(
@@ -143,6 +150,7 @@ impl Store {
     /// Deletes a collection with its passages; the files stay.
     pub async fn knowledge_collection_delete(&self, project: ProjectId, id: CollectionId) -> Result<(), StoreError> {
         let mut session = self.database.write().await?;
+        lock(&mut session, project).await?;
         for sql in [DELETE_PASSAGES, DELETE_ATTACHMENTS] {
             session.run(sql, values![project, id]).await?;
         }

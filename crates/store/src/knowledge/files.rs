@@ -1,6 +1,6 @@
 //! Files that a project uploaded, whole.
 
-use super::collections;
+use super::{collections, lock, lock_open};
 use crate::database::{Columns, int, values};
 use crate::statements::statements;
 use crate::{Store, StoreError};
@@ -34,19 +34,51 @@ fn file(mut c: Columns<'_>) -> Result<FileRow, StoreError> {
 
 pub(crate) const WHAT: &str = "this file";
 
+/// What a project may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileRoom {
+    pub files_max: u64,
+    /// Of all files together.
+    pub bytes_max: u64,
+}
+
+/// What became of a file that was to be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileStored {
+    Stored,
+    TooManyFiles,
+    TooManyBytes,
+}
+
+fn held(rows: &[crate::database::Row]) -> Result<(u64, u64), StoreError> {
+    let Some(row) = rows.first() else { return Ok((0, 0)) };
+    let mut c = row.columns();
+    Ok((c.count()?, c.count()?))
+}
+
 impl Store {
     pub async fn knowledge_file_create(
         &self,
         project: ProjectId,
         row: &FileRow,
         content: Vec<u8>,
-    ) -> Result<(), StoreError> {
+        room: FileRoom,
+    ) -> Result<FileStored, StoreError> {
         let bytes = int(row.bytes, "the size of a file")?;
         let mut session = self.database.write().await?;
+        lock_open(&mut session, project).await?;
+        let (files, held) = held(&session.rows(HELD, values![project]).await?)?;
+        if files >= room.files_max {
+            return Ok(FileStored::TooManyFiles);
+        }
+        if held.saturating_add(row.bytes) > room.bytes_max {
+            return Ok(FileStored::TooManyBytes);
+        }
         let values = values![row.id, project, row.created_at, bytes, row.sealed.clone(), content];
         let made = session.run(INSERT, values).await;
         made.map_err(|error| error.meaning("a file of this id", "this project"))?;
-        session.commit().await
+        session.commit().await?;
+        Ok(FileStored::Stored)
     }
 
     pub async fn knowledge_files(&self, project: ProjectId) -> Result<Vec<FileRow>, StoreError> {
@@ -66,15 +98,13 @@ impl Store {
 
     /// How many files a project has, and how many bytes they are together.
     pub async fn knowledge_files_held(&self, project: ProjectId) -> Result<(u64, u64), StoreError> {
-        let rows = self.database.rows(HELD, values![project]).await?;
-        let Some(row) = rows.first() else { return Ok((0, 0)) };
-        let mut c = row.columns();
-        Ok((c.count()?, c.count()?))
+        held(&self.database.rows(HELD, values![project]).await?)
     }
 
     /// Deletes a file and its passages in all collections.
     pub async fn knowledge_file_delete(&self, project: ProjectId, id: FileId) -> Result<(), StoreError> {
         let mut session = self.database.write().await?;
+        lock(&mut session, project).await?;
         for row in session.rows(IN_COLLECTIONS, values![project, id]).await? {
             let collection: CollectionId = row.columns().parsed()?;
             session.run(DELETE_PASSAGES, values![project, id, collection]).await?;

@@ -6,13 +6,33 @@
 //! What is deleted is gone from the file, too: SQLite overwrites deleted content (`secure_delete`), and after a delete the
 //! write-ahead log is folded in and cut off. PostgreSQL keeps dead rows until its vacuum; they are sealed.
 //!
+//! Who writes in a project takes it first ([`lock`]), so that its writes come one after the other on PostgreSQL as they do on
+//! SQLite: a limit that was counted holds when the row is there, and a delete never meets a file half written.
+//!
 //! If we crash here: each function is one transaction.
+
+use crate::database::{Session, values};
+use crate::{StoreError, projects};
+use types::ProjectId;
 
 pub(crate) mod attachments;
 pub(crate) mod collections;
 pub(crate) mod files;
 pub(crate) mod keys;
 pub(crate) mod passages;
+
+/// Takes a project for a write that makes nothing new; a closed one, too: what it stored can be deleted.
+async fn lock(session: &mut Session, project: ProjectId) -> Result<(), StoreError> {
+    session.run(projects::LOCK, values![project]).await.map(drop)
+}
+
+/// Takes a project for something new. A closed one is as good as none.
+pub(crate) async fn lock_open(session: &mut Session, project: ProjectId) -> Result<(), StoreError> {
+    match session.run(projects::LOCK_OPEN, values![project]).await? {
+        0 => Err(StoreError::NotFound { what: "this project" }),
+        _ => Ok(()),
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -11,6 +11,8 @@ statements! {
     DELETE_OF = "DELETE FROM knowledge_passages WHERE project = $1 AND collection = $2 AND file = $3";
     OF_FILE = "SELECT file, number, sealed, vector FROM knowledge_passages
                WHERE project = $1 AND collection = $2 AND file = $3 ORDER BY number";
+    WITHOUT_VECTOR = "SELECT COUNT(*) FROM knowledge_passages
+                      WHERE project = $1 AND collection = $2 AND file = $3 AND LENGTH(vector) = 0";
     ONE = "SELECT file, number, sealed, vector FROM knowledge_passages
            WHERE project = $1 AND collection = $2 AND file = $3 AND number = $4";
 }
@@ -50,6 +52,16 @@ impl Store {
     ) -> Result<Vec<PassageRow>, StoreError> {
         let rows = self.database.rows(OF_FILE, values![project, collection, file]).await?;
         rows.iter().map(|row| passage(row.columns())).collect()
+    }
+
+    /// How many passages of a file have no vector.
+    pub async fn knowledge_without_vector(
+        &self,
+        project: ProjectId,
+        (collection, file): (CollectionId, FileId),
+    ) -> Result<u64, StoreError> {
+        let rows = self.database.rows(WITHOUT_VECTOR, values![project, collection, file]).await?;
+        rows.first().map_or(Ok(0), |row| row.columns().count())
     }
 
     pub async fn knowledge_passage(

@@ -50,6 +50,18 @@ pub async fn a_question_is_taken_once_under_its_name(bed: &Bed) {
     assert_eq!(take(&late, MANY).await, AskedTaken::New);
 }
 
+pub async fn many_at_once_are_taken_to_the_edge_and_not_beyond(bed: &Bed) {
+    let (store, project, _) = bed_with_projects(bed).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for id in 1..=24 {
+        let store = store.clone();
+        tasks.spawn(async move { store.asked_take(&new(project, id, None), 5).await.unwrap() });
+    }
+    let taken = tasks.join_all().await;
+    assert_eq!(taken.iter().filter(|it| **it == AskedTaken::New).count(), 5, "{taken:?}");
+    assert_eq!(store.asked_list(project, None, UnixMillis(150), 100).await.unwrap().len(), 5);
+}
+
 pub async fn what_ended_does_not_end_again(bed: &Bed) {
     let (store, project, other) = bed_with_projects(bed).await;
     store.asked_take(&new(project, 1, None), MANY).await.unwrap();

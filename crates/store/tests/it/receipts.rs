@@ -163,6 +163,49 @@ pub async fn spending_is_summed_by_key(bed: &Bed) {
     assert_eq!(store.spent(rows[5].month).await.unwrap(), [spent(1, 7)]);
 }
 
+/// All tenants' receipts of the month and no others, each once, however many pages they are.
+pub async fn a_month_is_read_from_its_runs_alone(bed: &Bed) {
+    let store = bed.open().await;
+    let december = UnixMillis(1_796_083_200_000);
+    let november = receipt(1, 1).month;
+    let mut expect = Vec::new();
+    for n in 1..=40 {
+        let mut row = receipt(1, n);
+        row.tenant = TenantId(1 + u128::from(n % 3));
+        if n % 4 == 0 {
+            (row.received_at, row.month) = (december, december.month());
+        } else {
+            expect.push(row.id);
+        }
+        // A run each, and one that holds both months.
+        if n == 20 {
+            let mut beside = receipt(1, 50);
+            beside.tenant = row.tenant;
+            expect.push(beside.id);
+            store.ship(&[row, beside]).await.unwrap();
+        } else {
+            store.ship(&[row]).await.unwrap();
+        }
+    }
+    let read = async |month| {
+        let (mut ids, mut after, mut pages) = (Vec::new(), None, 0);
+        loop {
+            let (page, next) = store.receipts_of_month(month, after).await.unwrap();
+            ids.extend(page.into_iter().map(|receipt| receipt.id));
+            pages += 1;
+            match next {
+                Some(next) => after = Some(next),
+                None => return (ids, pages),
+            }
+        }
+    };
+    let (found, pages) = read(november).await;
+    assert_eq!(found, expect);
+    assert!(pages >= 4, "{pages}");
+    assert_eq!(read(december.month()).await.0.len(), 10);
+    assert_eq!(read("2026-10".parse().unwrap()).await, (Vec::new(), 1));
+}
+
 pub async fn an_incarnation_begins_once(bed: &Bed) {
     let store = bed.open().await;
     store.incarnation_begin("gw-1", IncarnationId(1), UnixMillis(1)).await.unwrap();
