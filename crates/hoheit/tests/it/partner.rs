@@ -64,8 +64,17 @@ async fn a_report_says_what_the_receipts_say() {
     let engine = ScriptedEngine::start(Behaviour::tokens(3)).await.unwrap();
     let site = Site::start(&["--no-model"]);
     let partner = site.tenant("partner");
-    let create =
-        ["partner", "create", &partner, "--provider", PROVIDER, "--jurisdiction", "DE", "--share-percent", "72.5"];
+    let create = [
+        "partner",
+        "create",
+        partner.as_str(),
+        "--provider",
+        PROVIDER,
+        "--jurisdiction",
+        "DE",
+        "--share-percent",
+        "72.5",
+    ];
     let made = site.cli(&create);
     assert_eq!(
         (&made["provider"], &made["operator"], &made["share_permille"]),
@@ -80,7 +89,7 @@ async fn a_report_says_what_the_receipts_say() {
     let url = engine.url();
     let publish = |model: &str, output: &str| {
         let place = ["--country", "DE", "--place", "fra1", "--input-eur", "0.77", "--output-eur", output];
-        site.cli(&[&["partner", "publish", &partner, &url, "--model", model], &place[..]].concat())
+        site.cli(&[&["partner", "publish", partner.as_str(), url.as_str(), "--model", model], &place[..]].concat())
     };
     let large = publish("partner-large", "1234.56");
     publish("partner-small", "3.33");
