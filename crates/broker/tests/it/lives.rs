@@ -363,6 +363,28 @@ fn lives_in_words() {
     ]);
 }
 
+/// The 200th binding of an instance is made, the next one is not; nor is one of another plan, or for another customer.
+#[test]
+fn a_binding_is_of_its_instance_and_one_of_so_many() {
+    let mut world = World::new();
+    let plan = Plan::InferenceShared;
+    assert_eq!(world.call(&Call::Put { plan, budget: 0 }), 201);
+    let status = |plan: Plan, count: u64, context: Value| {
+        let body = json!({ "service_id": SERVICE, "plan_id": plan.id(), "context": context });
+        let ask = Bind::read(&registration(), "i", body.to_string().as_bytes()).unwrap();
+        let fresh = FreshBinding { key: KeyId(1), salt: "00".to_owned() };
+        match bind(&world.instance, &Slot::Free, None, count, &ask, fresh, world.now()) {
+            Ok(step) => step.answer.unwrap().status,
+            Err(refusal) => refusal.status,
+        }
+    };
+    assert_eq!(status(plan, BINDINGS_MAX - 1, json!({})), 201);
+    assert_eq!(status(plan, BINDINGS_MAX, json!({})), 400);
+    assert_eq!(status(Plan::GroundedAnswers, 0, json!({})), 400);
+    assert_eq!(status(plan, 0, json!({ "subaccount_id": "other" })), 400);
+    assert_eq!(status(plan, 0, json!({ "subaccount_id": "s" })), 201);
+}
+
 #[test]
 fn a_failed_change_says_that_the_instance_works() {
     let more = Call::Patch { plan: Plan::InferenceDedicated, budget: 1, replicas: 2 };

@@ -570,6 +570,35 @@ async fn an_order_that_is_over_is_not_listed() {
     assert_eq!(one[0].id, "new", "the old one does not take its place on a full page");
 }
 
+/// What no id can be is never stored, and the platform's names for a call are in the audit log.
+#[tokio::test]
+async fn ids_that_are_none_and_names_of_calls() {
+    let site = Site::start().await;
+    let btp = site.platform(json!({})).await;
+    let longest = "x".repeat(128);
+    btp.put(&site, &longest, &order(SHARED, json!({}))).await.expect(201);
+    for id in [format!("{longest}x"), "a%07b".to_owned()] {
+        btp.put(&site, &id, &order(SHARED, json!({}))).await.expect(400);
+        btp.delete(&site, &id, SHARED).await.expect(400);
+        btp.get(&site, &id).await.expect(404);
+        btp.bind(&site, &longest, &id, &binding(json!({}))).await.expect(400);
+        btp.get(&site, &format!("{longest}/service_bindings/{id}")).await.expect(404);
+    }
+    assert_eq!((site.snapshot().projects.len(), site.snapshot().keys.len()), (1, 0));
+    let headers = [
+        ("authorization", btp.authorization.as_str()),
+        ("x-broker-api-version", "2.14"),
+        ("x-correlation-id", "c-9"),
+    ];
+    let body = order(SHARED, json!({})).to_string();
+    let reply = site.osb("PUT", "/v2/service_instances/two", &headers, &body).await;
+    assert_eq!(reply.headers["x-correlation-id"], "c-9");
+    reply.expect(201);
+    let entry = site.audit().await.into_iter().find(|entry| entry["detail"]["instance"] == "two").unwrap();
+    assert_eq!(entry["detail"]["correlation"], "c-9");
+    assert!(entry["detail"].get("identity").is_none(), "nobody was named");
+}
+
 #[tokio::test]
 async fn another_registrations_things_are_unknown() {
     let site = Site::start().await;
