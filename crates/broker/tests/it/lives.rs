@@ -383,6 +383,10 @@ fn a_binding_is_of_its_instance_and_one_of_so_many() {
     assert_eq!(status(Plan::GroundedAnswers, 0, json!({})), 400);
     assert_eq!(status(plan, 0, json!({ "subaccount_id": "other" })), 400);
     assert_eq!(status(plan, 0, json!({ "subaccount_id": "s" })), 201);
+    // Once its end has begun there is no further one, also while what it stored is still being destroyed.
+    let Next::Held(ending) = deprovision(&world.instance, &named(plan), world.now()).next else { panic!("it ends") };
+    world.instance = Slot::Held(ending);
+    assert_eq!(world.bind(1, plan), 422);
 }
 
 #[test]

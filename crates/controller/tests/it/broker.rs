@@ -382,6 +382,8 @@ async fn an_order_waits_for_the_operator() {
     decide(&operation, "fulfil").await.expect(404);
     // More of it is another order, and goes on as it is if that comes to nothing.
     let more = json!({ "service_id": SERVICE, "parameters": { "replicas": 4 } });
+    let at_once = btp.call(&site, "PATCH", "/v2/service_instances/one", &more).await.expect(422);
+    assert_eq!(at_once["error"], "AsyncRequired");
     let change = text(&btp.patch(&site, "one", &more).await.expect(202), "operation");
     assert_eq!(text(&btp.patch(&site, "one", &more).await.expect(202), "operation"), change);
     let yet_more = json!({ "service_id": SERVICE, "parameters": { "replicas": 5 } });
@@ -417,6 +419,31 @@ async fn equal_orders_at_once_make_one_project() {
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 200, 200, 200, 200, 200, 200, 201]);
     assert_eq!((site.snapshot().projects.len(), site.snapshot().tenants.len()), (1, 1));
+}
+
+/// Two processes over one store know nothing of each other's turns: whoever comes second reads again and decides again.
+#[tokio::test]
+async fn equal_orders_at_two_processes_make_one_project() {
+    let site = Site::start().await;
+    let btp = site.platform(json!({})).await;
+    let body = order(SHARED, json!({})).to_string();
+    for id in ["one", "two", "three", "four", "five"] {
+        let put = |router: &axum::Router| {
+            let request = Request::builder()
+                .method("PUT")
+                .uri(format!("/osb/v2/service_instances/{id}"))
+                .header(header::AUTHORIZATION, &btp.authorization)
+                .header("x-broker-api-version", "2.14")
+                .body(Body::from(body.clone()))
+                .unwrap();
+            router.clone().oneshot(request)
+        };
+        let (ours, beside) = tokio::join!(put(&site.router), put(&site.beside));
+        let mut statuses = [ours, beside].map(|reply| reply.unwrap().status().as_u16());
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 201], "{id}");
+    }
+    assert_eq!(site.store.projects(None).await.unwrap().len(), 5);
 }
 
 #[tokio::test]
@@ -585,11 +612,8 @@ async fn ids_that_are_none_and_names_of_calls() {
         btp.get(&site, &format!("{longest}/service_bindings/{id}")).await.expect(404);
     }
     assert_eq!((site.snapshot().projects.len(), site.snapshot().keys.len()), (1, 0));
-    let headers = [
-        ("authorization", btp.authorization.as_str()),
-        ("x-broker-api-version", "2.14"),
-        ("x-correlation-id", "c-9"),
-    ];
+    let headers =
+        [("authorization", btp.authorization.as_str()), ("x-broker-api-version", "2.14"), ("x-correlation-id", "c-9")];
     let body = order(SHARED, json!({})).to_string();
     let reply = site.osb("PUT", "/v2/service_instances/two", &headers, &body).await;
     assert_eq!(reply.headers["x-correlation-id"], "c-9");

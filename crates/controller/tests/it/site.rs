@@ -26,6 +26,8 @@ pub struct Site {
     pub dir: TempDir,
     pub controller: Controller,
     pub router: Router,
+    /// Another process on the same store.
+    pub beside: Router,
     pub store: Store,
     pub tiles: TileFiles,
     pub admin: String,
@@ -129,47 +131,51 @@ impl Site {
         let refuse_publication = Arc::new(Mutex::new(None));
         let signer = Arc::new(log_signer());
         let destroyed = Arc::new(Destroyed::default());
-        let issuer = Issuer::new(Arc::new(SigningKey::from_seed(&[5; 32]).unwrap()), SNAPSHOT_TTL);
-        let public = issuer.public();
-        let (wall, seen, refusal) = (clock.clone(), published.clone(), refuse_publication.clone());
-        let controller = Controller::new(ControllerParts {
-            store: store.clone(),
-            tiles: tiles.clone(),
-            receipt_key: Arc::new(SigningKey::from_seed(&[1; 32]).unwrap()),
-            log_vkey: signer.vkey().to_string(),
-            site: "test".to_owned(),
-            pepper: pepper.clone(),
-            admin_token_hash: pepper.hash(&admin),
-            issuer,
-            on_publish: Arc::new(move |signed| match refusal.lock().unwrap().clone() {
-                Some(why) => Err(why),
-                None => {
-                    let issued = ledger::snapshot::open(signed, &public).unwrap();
-                    seen.lock().unwrap().push(Arc::new(issued.snapshot));
-                    Ok(())
-                }
-            }),
-            clock: Arc::new(move || UnixMillis(wall.fetch_add(1, Ordering::Relaxed))),
-            random: Arc::new(|bytes| getrandom::fill(bytes).unwrap()),
-            ready: Arc::new(|| Readiness::Ready),
-            metrics: Arc::new(|| "# EOF\n".to_owned()),
-            bell: Default::default(),
-            agent_token: Some(Arc::new(|| {
-                let mut secret = [0; 32];
-                getrandom::fill(&mut secret).unwrap();
-                let token = agent::token::Token::new(secret, [9; 32]);
-                (token.text(), token.hash())
-            })),
-            broker: controller::BrokerParts {
-                public_url: Arc::new(|| "https://ai.example".to_owned()),
-                certificate_header: Some(http::HeaderName::from_static("x-client-subject")),
-                on_deprovision: destroyed.clone(),
-            },
-        });
+        let make = || {
+            let issuer = Issuer::new(Arc::new(SigningKey::from_seed(&[5; 32]).unwrap()), SNAPSHOT_TTL);
+            let public = issuer.public();
+            let (wall, seen, refusal) = (clock.clone(), published.clone(), refuse_publication.clone());
+            Controller::new(ControllerParts {
+                store: store.clone(),
+                tiles: tiles.clone(),
+                receipt_key: Arc::new(SigningKey::from_seed(&[1; 32]).unwrap()),
+                log_vkey: signer.vkey().to_string(),
+                site: "test".to_owned(),
+                pepper: pepper.clone(),
+                admin_token_hash: pepper.hash(&admin),
+                issuer,
+                on_publish: Arc::new(move |signed| match refusal.lock().unwrap().clone() {
+                    Some(why) => Err(why),
+                    None => {
+                        let issued = ledger::snapshot::open(signed, &public).unwrap();
+                        seen.lock().unwrap().push(Arc::new(issued.snapshot));
+                        Ok(())
+                    }
+                }),
+                clock: Arc::new(move || UnixMillis(wall.fetch_add(1, Ordering::Relaxed))),
+                random: Arc::new(|bytes| getrandom::fill(bytes).unwrap()),
+                ready: Arc::new(|| Readiness::Ready),
+                metrics: Arc::new(|| "# EOF\n".to_owned()),
+                bell: Default::default(),
+                agent_token: Some(Arc::new(|| {
+                    let mut secret = [0; 32];
+                    getrandom::fill(&mut secret).unwrap();
+                    let token = agent::token::Token::new(secret, [9; 32]);
+                    (token.text(), token.hash())
+                })),
+                broker: controller::BrokerParts {
+                    public_url: Arc::new(|| "https://ai.example".to_owned()),
+                    certificate_header: Some(http::HeaderName::from_static("x-client-subject")),
+                    on_deprovision: destroyed.clone(),
+                },
+            })
+        };
+        let (controller, beside) = (make(), make().router());
         let inc = IncarnationId(1);
         store.incarnation_begin("gateway-1", inc, UnixMillis(START)).await.unwrap();
         Site {
             router: controller.router(),
+            beside,
             dir,
             controller,
             store,
