@@ -61,7 +61,7 @@ impl Hall {
         site.store.bmc_set(&rows, &entry(&site, "bmc.set")).await.unwrap();
         let wants = Wants::default();
         let executor = tokio::spawn(run(Hall::parts(&site, &wants)));
-        Hall { site, bmcs, wants, executor, server: server }
+        Hall { site, bmcs, wants, executor, server }
     }
 
     fn parts(site: &Site, wants: &Wants) -> BmcParts {

@@ -129,7 +129,8 @@ async fn documents_fill_the_places_that_the_web_leaves() {
 /// Admission stands before the egress: what is refused has told nobody anything.
 #[tokio::test]
 async fn nothing_leaves_for_what_is_not_admitted() {
-    let edits: [(&str, fn(&mut types::Snapshot)); 2] = [
+    type Edit = fn(&mut types::Snapshot);
+    let edits: [(&str, Edit); 2] = [
         ("budget_exhausted", |snapshot| snapshot.tenants[0].budget = Some(types::MicroEur(1))),
         ("rate_limited", |snapshot| snapshot.keys[0].limits.requests_per_minute = Some(1)),
     ];

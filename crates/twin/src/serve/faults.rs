@@ -180,7 +180,8 @@ mod tests {
     /// Each is ended by its own cure and by none that is weaker.
     #[test]
     fn what_is_broken_is_mended_by_its_cure() {
-        let deeds: [(&str, fn(&Iron)); 5] = [
+        type Deed = fn(&Iron);
+        let deeds: [(&str, Deed); 5] = [
             ("restarted", |iron| restarted(iron, 2)),
             ("reset", |iron| reset(iron, 2)),
             ("inspected", |iron| inspected(iron)),

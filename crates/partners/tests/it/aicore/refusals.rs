@@ -2,7 +2,6 @@
 
 use super::client::{Client, completion};
 use super::world::*;
-use http::Method;
 use serde_json::{Value, json};
 use types::{Code, MicroEur, Outcome};
 
