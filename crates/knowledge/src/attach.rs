@@ -219,7 +219,9 @@ impl Knowledge {
                 it.store.knowledge_fail(project, of, finding.code(), &finding.to_string()).await?;
             }
             Err(Failure::Ours(KnowledgeError::Embed(error))) => {
-                it.store.knowledge_fail(project, of, "embedding_failed", &error.to_string()).await?;
+                // An engine's own words may quote the passage that it refused, and this lies in clear.
+                let why = format!("the embedding endpoint: {}; attach the file again", error.code.as_str());
+                it.store.knowledge_fail(project, of, "embedding_failed", &why).await?;
             }
             Err(Failure::Ours(error)) => return Err(error),
         }

@@ -2,6 +2,8 @@
 ALTER TABLE projects ADD COLUMN closed_at BIGINT;
 UPDATE projects SET closed_at = (SELECT MIN(a.at) FROM audit AS a WHERE a.action = 'instance.delete' AND a.object = projects.id)
 WHERE id IN (SELECT a.object FROM audit AS a WHERE a.action = 'instance.delete');
+-- What was made in one after its end, while nothing forbade it.
+UPDATE keys SET revoked = TRUE WHERE project IN (SELECT id FROM projects WHERE closed_at IS NOT NULL);
 
 -- On whose key vectors are made, for a start after a crash.
 ALTER TABLE knowledge_attachments ADD COLUMN on_key TEXT;

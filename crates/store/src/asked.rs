@@ -131,7 +131,7 @@ fn row(row: &crate::database::Row) -> Result<AskedRow, StoreError> {
 impl Store {
     /// Takes a question, if the project has fewer open than `open_max`, or says which has its key.
     pub async fn asked_take(&self, new: &NewAsked, open_max: u64) -> Result<AskedTaken, StoreError> {
-        let mut session = self.database.write().await?;
+        let (_place, mut session) = self.write_in_project().await?;
         // Before anything is counted: of two at once one counts the other.
         lock_open(&mut session, new.project).await?;
         let name = new.name.map_or(new.id.0.to_be_bytes().to_vec(), |name| name.to_vec());

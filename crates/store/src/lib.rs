@@ -81,6 +81,8 @@ pub struct Store {
     database: database::Database,
     /// Small writes that are committed together.
     gathering: std::sync::Arc<gather::Queue>,
+    /// Places for writes that wait for a project.
+    project_writers: std::sync::Arc<tokio::sync::Semaphore>,
 }
 
 impl Store {

@@ -5,7 +5,7 @@
 //! is the caller's, and migrations run in the single writer).
 
 use crate::database::Database;
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, knowledge};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -41,7 +41,7 @@ const SQLITE_PAGE_BYTES: u32 = 16 * 1024;
 const SQLITE_WAL_PAGES: u32 = 32 * 1024 * 1024 / SQLITE_PAGE_BYTES;
 
 /// Connections to PostgreSQL per process; its default limit of 100 serves eight processes and leaves room.
-const POSTGRES_CONNECTIONS_MAX: u32 = 12;
+pub(crate) const POSTGRES_CONNECTIONS_MAX: u32 = 12;
 
 /// More than there are statements, so that each is prepared once per connection.
 const STATEMENTS_CACHED_MAX: usize = 256;
@@ -63,7 +63,7 @@ impl Store {
         }
         .map_err(migration_error)?;
         crate::upgrade::move_receipts(&database).await?;
-        Ok(Store { database, gathering: Default::default() })
+        Ok(Store { database, gathering: Default::default(), project_writers: knowledge::writers() })
     }
 }
 
@@ -145,7 +145,7 @@ impl Store {
             })
         });
         let database = Database::Postgres(pool.connect_lazy_with(postgres_options(url)?));
-        Ok(Store { database, gathering: Default::default() })
+        Ok(Store { database, gathering: Default::default(), project_writers: knowledge::writers() })
     }
 }
 

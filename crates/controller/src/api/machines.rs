@@ -7,7 +7,7 @@ use crate::{Controller, Problem};
 use axum::Json;
 use axum::extract::State;
 use fleet::lifecycle::{self, Rules};
-use fleet::machine::{Lifecycle, Machine, Spec};
+use fleet::machine::{Health, Lifecycle, Machine, Spec};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::{AgentToken, Bmc, FleetEvent, MachineRow};
@@ -200,7 +200,11 @@ pub async fn get(
     let orders: Vec<_> = store.orders_of(id).await?.into_iter().map(|row| row.order).collect();
     let events = store.fleet_events_last(Some(id), EVENTS_SHOWN).await?;
     let rules = Rules::default();
-    let symptoms = fleet::diagnosis::symptoms(&row.machine, &row.spec, &observed, &rules, controller.now());
+    // After a silence of our own, who has not been heard yet is not silent: its last step knows that.
+    let symptoms = match row.machine.health {
+        Health::Healthy => Vec::new(),
+        _ => fleet::diagnosis::symptoms(&row.machine, &row.spec, &observed, &rules, controller.now()),
+    };
     Ok(Json(MachineWhole {
         machine: MachineBody::from(&row),
         symptoms: symptoms.into_iter().map(SymptomBody::from).collect(),

@@ -238,7 +238,11 @@ pub async fn tasks(
         }
     }
     while may.caller.sees(None) && bodies.len() < limit as usize {
-        let rows = controller.store().orders_live(after, limit).await?;
+        let store = controller.store();
+        let rows = match state {
+            None => store.orders(after, Some(OrderState::Open.as_str()), limit).await?,
+            Some(_) => store.orders_live(after, limit).await?,
+        };
         let Some(last) = rows.last() else { break };
         after = Some(last.order.id);
         for row in rows.iter().filter(|row| lists(&row.order)) {

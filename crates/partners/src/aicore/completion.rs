@@ -7,7 +7,7 @@ use super::Answer;
 use super::call::Call;
 use super::deployed::{models, purpose};
 use super::refused::{Pipeline, Refused};
-use super::retrieve::retrieve;
+use super::retrieve::{Ungrounded, retrieve};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
@@ -113,12 +113,15 @@ async fn attempt(
     }
     let found = match retrieve(call, &retrievals).await {
         Ok(found) => found,
-        Err(failure) => return Err(given_up(begun, attempt.failed(failure)).await),
+        Err(Ungrounded { code, failure }) => return Err(given_up(begun, code, attempt.failed(failure)).await),
     };
     attempt.grounded(&found);
     let prepared = match attempt.prepare(&call.request_id, before) {
         Ok(prepared) => prepared,
-        Err(failure) => return Err(given_up(begun, failure).await),
+        Err(failure) => {
+            let code = Refused::from(failure.clone()).code();
+            return Err(given_up(begun, code, failure).await);
+        }
     };
     let done = prepared.answer.results().clone();
     let prompt = Prompt {
@@ -131,8 +134,7 @@ async fn attempt(
 }
 
 /// An attempt that was admitted and fails before its model is asked.
-async fn given_up(begun: Begun, failure: Failure) -> Failed {
-    let code = Refused::from(failure.clone()).code();
+async fn given_up(begun: Begun, code: Code, failure: Failure) -> Failed {
     let response = begun.refuse(Refusal::new(code, failure.message.clone())).await;
     Failed { failure, unsupported: false, receipt: response.headers().get(RECEIPT_HEADER).cloned() }
 }

@@ -23,6 +23,15 @@ const RETRY_AFTER_USUAL: u64 = 10;
 /// A budget is a month's. An hour keeps clients from asking in a loop, and lets them see that it was raised.
 const RETRY_AFTER_BUDGET: u64 = 3_600;
 
+/// What the pipeline says, or what is usual for the code.
+pub(super) fn retry_after(code: Code, said: Option<u64>) -> Option<u64> {
+    let usual = match code {
+        Code::BudgetExhausted => Some(RETRY_AFTER_BUDGET),
+        _ => (code.status() == 429).then_some(RETRY_AFTER_USUAL),
+    };
+    said.or(usual)
+}
+
 #[derive(Debug)]
 pub(super) enum Refused {
     /// By the shell or the pipeline.
@@ -196,8 +205,8 @@ impl Pipeline {
         let (code, message) = said(body);
         let seconds = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         let usual = match code {
-            Some(Code::BudgetExhausted) => Some(RETRY_AFTER_BUDGET),
-            _ => (status == 429).then_some(RETRY_AFTER_USUAL),
+            Some(code) => retry_after(code, None),
+            None => (status == 429).then_some(RETRY_AFTER_USUAL),
         };
         Pipeline {
             status: status.as_u16(),

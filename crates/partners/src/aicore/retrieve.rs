@@ -2,12 +2,13 @@
 //! the client's key, so it is admitted and receipted like any other.
 
 use super::call::Call;
+use super::refused::retry_after;
 use crate::embedding::{self, Embedder};
 use crate::envelope::of_knowledge;
 use dialects::sap::{Failure, Location, PASSAGES_MAX, Retrieval, united};
 use gateway::inner::Dialect;
 use knowledge::{Filters, KnowledgeError, Mode, Query};
-use types::Passage;
+use types::{Code, Passage};
 
 // The words' limit is the receipt's: a passage in the prompt that no receipt names must not be.
 const _: () = assert!(PASSAGES_MAX as usize == gateway::inner::PASSAGES_MAX);
@@ -15,7 +16,13 @@ const _: () = assert!(PASSAGES_MAX as usize == gateway::inner::PASSAGES_MAX);
 /// Passages to choose from where each document gives its best one: as many as a question may ask for.
 const CANDIDATES: usize = 50;
 
-pub(super) async fn retrieve(call: &Call, retrievals: &[Retrieval]) -> Result<Vec<Passage>, Failure> {
+/// Why nothing could be looked for: as SAP's client is told it, and what its receipt calls it.
+pub(super) struct Ungrounded {
+    pub code: Code,
+    pub failure: Failure,
+}
+
+pub(super) async fn retrieve(call: &Call, retrievals: &[Retrieval]) -> Result<Vec<Passage>, Ungrounded> {
     let embedder = Embedder::of(&call.partners, &call.principal, Dialect::Sap, &call.headers, &call.body);
     let knowledge = &call.partners.parts().knowledge;
     let mut all = Vec::with_capacity(retrievals.len());
@@ -28,7 +35,7 @@ pub(super) async fn retrieve(call: &Call, retrievals: &[Retrieval]) -> Result<Ve
             filters: Filters { metadata: retrieval.attributes.clone(), ..Filters::default() },
         };
         let found = embedding::retrieve(knowledge, call.project(), &query, embedder.as_ref()).await;
-        let found = found.map_err(|error| failure(&error))?.into_iter().map(|found| found.passage);
+        let found = found.map_err(|error| ungrounded(&error))?.into_iter().map(|found| found.passage);
         all.push(best(found.collect(), retrieval));
     }
     Ok(united(all))
@@ -47,7 +54,27 @@ fn best(found: Vec<Passage>, retrieval: &Retrieval) -> Vec<Passage> {
     best
 }
 
-fn failure(error: &KnowledgeError) -> Failure {
+fn ungrounded(error: &KnowledgeError) -> Ungrounded {
     let refusal = of_knowledge(error);
-    Failure::new(refusal.status(), Location::Grounding, refusal.message)
+    let retry_after = retry_after(refusal.code, refusal.retry_after);
+    let failure = Failure { retry_after, ..Failure::new(refusal.status(), Location::Grounding, refusal.message) };
+    Ungrounded { code: refusal.code, failure }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The receipt says what the embedding was refused for, and the client when it may come again.
+    #[test]
+    fn what_an_embedding_is_refused_for_stays_what_it_was() {
+        let refused = |code| {
+            let error = KnowledgeError::Embed(knowledge::EmbedError { code, message: "m".to_owned() });
+            let Ungrounded { code, failure } = ungrounded(&error);
+            (code, failure.code, failure.retry_after)
+        };
+        assert_eq!(refused(Code::BudgetExhausted), (Code::BudgetExhausted, 429, Some(3_600)));
+        assert_eq!(refused(Code::PolicyRefused), (Code::PolicyRefused, 403, None));
+        assert_eq!(refused(Code::ReplicaUnavailable), (Code::ReplicaUnavailable, 503, None));
+    }
 }

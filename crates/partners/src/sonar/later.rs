@@ -52,6 +52,7 @@ async fn take(client: &Client) -> Result<Value, Refused> {
     let name = name.map_or_else(|| named(&client.headers), |name| Ok(Some(name)))?;
     // Before it is taken: what could never be answered is refused at once.
     crate::settings::model(&client.partners, &client.principal, &question.model)?;
+    let digest = |domain, bytes: &[u8]| parts.inner.digest(&client.principal, domain, bytes);
     let mut random = [0; 10];
     (parts.random)(&mut random);
     let new = NewAsked {
@@ -61,8 +62,8 @@ async fn take(client: &Client) -> Result<Value, Refused> {
         created_at: now,
         expires_at: UnixMillis(now.0 + KEPT_MILLIS),
         alive_until: UnixMillis(now.0 + ALIVE_MILLIS),
-        name: name.map(|name| digest(name.as_bytes())),
-        request: digest(&client.body),
+        name: name.map(|name| digest("asked-key", name.as_bytes())),
+        request: digest("asked-request", &client.body),
     };
     match parts.store.asked_take(&new, OPEN_MAX).await? {
         AskedTaken::Known(row) if row.request == new.request => shown(&client.partners, new.project, row).await,
@@ -246,11 +247,6 @@ fn sealed_name(id: AsyncId) -> String {
 
 fn sealed_reason(id: AsyncId) -> String {
     format!("asked/{id}/error")
-}
-
-fn digest(bytes: &[u8]) -> [u8; 32] {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
-    digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
 fn not_found() -> Refused {

@@ -62,7 +62,8 @@ pub(super) async fn retrieve(
     retrieved.passages =
         found.into_iter().map(|found| found.passage).filter(|passage| wanted.filters.keep(passage)).collect();
     retrieved.passages.truncate(wanted.top);
-    if let Some(query) = wanted.web {
+    // With one place and a document for it, what the web says would be thrown away: nothing leaves for that.
+    if let Some(query) = wanted.web.filter(|_| wanted.top > 1 || retrieved.passages.is_empty()) {
         let asked = (query, wanted.top);
         let found = web::search(&client.partners, principal, &client.headers, &client.body, asked, left).await;
         let found: Vec<Passage> = found.into_iter().filter(|passage| wanted.filters.keep(passage)).collect();

@@ -20,7 +20,8 @@ statements! {
     OF_TASK = "SELECT o.body, o.version FROM order_tasks AS t JOIN orders AS o ON o.id = t.order_id WHERE t.task = $1";
     OPEN_OF = "SELECT body, version FROM orders WHERE machine = $1 AND state IN ('open', 'held') ORDER BY id";
     LIST = "SELECT body, version FROM orders WHERE id > $1 AND ($2 = '' OR state = $2) ORDER BY id LIMIT $3";
-    LIVE = "SELECT body, version FROM orders WHERE id > $1 AND state IN ('open', 'held') ORDER BY id LIMIT $2";
+    /// In the order of the ids, and so a page at a time: by the index of states all bodies would be read and sorted for each page.
+    LIVE = "SELECT body, version FROM orders WHERE id > $1 AND state || '' IN ('open', 'held') ORDER BY id LIMIT $2";
     OF_MACHINE = "SELECT body, version FROM orders WHERE machine = $1 ORDER BY id";
     /// A machine's step sees how far its order is by the order's state and nothing else of it ([`fleet::observed::OrderSeen`]), so
     /// of 60 changes of an order's tasks it is due after the last.

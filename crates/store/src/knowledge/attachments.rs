@@ -34,8 +34,9 @@ statements! {
     RESEAL = "UPDATE knowledge_attachments SET sealed = $4 WHERE project = $1 AND collection = $2 AND file = $3";
     DELETE = "DELETE FROM knowledge_attachments WHERE project = $1 AND collection = $2 AND file = $3";
     /// For a start, of all projects.
-    UNFINISHED = "SELECT project, collection, file, on_key FROM knowledge_attachments WHERE status = 'processing'
-                  ORDER BY attached_at LIMIT 1000";
+    UNFINISHED = "SELECT a.project, a.collection, a.file, a.on_key FROM knowledge_attachments AS a
+                  JOIN projects AS p ON p.id = a.project WHERE a.status = 'processing' AND p.closed_at IS NULL
+                  ORDER BY a.attached_at LIMIT 1000";
 }
 
 /// How far a file has come in a collection.
@@ -112,7 +113,7 @@ impl Store {
         (now, on_key): (UnixMillis, Option<KeyId>),
         sealed: Vec<u8>,
     ) -> Result<Option<AttachmentRow>, StoreError> {
-        let mut session = self.database.write().await?;
+        let (_place, mut session) = self.write_in_project().await?;
         lock_open(&mut session, project).await?;
         let known = session.rows(ONE, values![project, collection, file]).await?;
         let known = known.first().map(|row| attachment(row.columns())).transpose()?;
@@ -163,7 +164,7 @@ impl Store {
         let ReadFile { bytes, sealed, passages: found, again } = read;
         let (found_count, was) = (found.len() as u64, if again { "completed" } else { "processing" });
         let (count, bytes) = (int(found_count, "the number of passages")?, int(bytes, "the size of passages")?);
-        let mut session = self.database.write().await?;
+        let (_place, mut session) = self.write_in_project().await?;
         lock(&mut session, project).await?;
         let values = values![project, collection, file, count, bytes, sealed, was];
         if session.run(COMPLETE, values).await? == 0 {
@@ -204,7 +205,7 @@ impl Store {
         (collection, file): (CollectionId, FileId),
         sealed: Vec<u8>,
     ) -> Result<(), StoreError> {
-        let mut session = self.database.write().await?;
+        let (_place, mut session) = self.write_in_project().await?;
         lock(&mut session, project).await?;
         if session.run(RESEAL, values![project, collection, file, sealed]).await? == 0 {
             return Err(StoreError::NotFound { what: WHAT });
@@ -220,7 +221,7 @@ impl Store {
         collection: CollectionId,
         file: FileId,
     ) -> Result<(), StoreError> {
-        let mut session = self.database.write().await?;
+        let (_place, mut session) = self.write_in_project().await?;
         lock(&mut session, project).await?;
         session.run(passages::DELETE_OF, values![project, collection, file]).await?;
         if session.run(DELETE, values![project, collection, file]).await? == 0 {

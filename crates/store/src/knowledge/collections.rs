@@ -83,7 +83,7 @@ impl Store {
         sealed: Vec<u8>,
         max: u64,
     ) -> Result<bool, StoreError> {
-        let mut session = self.database.write().await?;
+        let (_place, mut session) = self.write_in_project().await?;
         lock_open(&mut session, project).await?;
         if session.number(COUNT, values![project]).await? >= max {
             return Ok(false);
@@ -149,7 +149,7 @@ impl Store {
 
     /// Deletes a collection with its passages; the files stay.
     pub async fn knowledge_collection_delete(&self, project: ProjectId, id: CollectionId) -> Result<(), StoreError> {
-        let mut session = self.database.write().await?;
+        let (_place, mut session) = self.write_in_project().await?;
         lock(&mut session, project).await?;
         for sql in [DELETE_PASSAGES, DELETE_ATTACHMENTS] {
             session.run(sql, values![project, id]).await?;

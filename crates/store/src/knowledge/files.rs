@@ -65,7 +65,7 @@ impl Store {
         room: FileRoom,
     ) -> Result<FileStored, StoreError> {
         let bytes = int(row.bytes, "the size of a file")?;
-        let mut session = self.database.write().await?;
+        let (_place, mut session) = self.write_in_project().await?;
         lock_open(&mut session, project).await?;
         let (files, held) = held(&session.rows(HELD, values![project]).await?)?;
         if files >= room.files_max {
@@ -103,7 +103,7 @@ impl Store {
 
     /// Deletes a file and its passages in all collections.
     pub async fn knowledge_file_delete(&self, project: ProjectId, id: FileId) -> Result<(), StoreError> {
-        let mut session = self.database.write().await?;
+        let (_place, mut session) = self.write_in_project().await?;
         lock(&mut session, project).await?;
         for row in session.rows(IN_COLLECTIONS, values![project, id]).await? {
             let collection: CollectionId = row.columns().parsed()?;

@@ -12,7 +12,9 @@
 //! If we crash here: each function is one transaction.
 
 use crate::database::{Session, values};
-use crate::{StoreError, projects};
+use crate::{Store, StoreError, projects};
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use types::ProjectId;
 
 pub(crate) mod attachments;
@@ -20,6 +22,23 @@ pub(crate) mod collections;
 pub(crate) mod files;
 pub(crate) mod keys;
 pub(crate) mod passages;
+
+/// Writes in projects at once, from one process. Who waits for a project holds a connection meanwhile, up to seconds where a large
+/// file is stored; two thirds of the connections are always there for leases, keys and receipts.
+const WRITERS_MAX: usize = 4;
+const _: () = assert!(WRITERS_MAX * 3 <= crate::open::POSTGRES_CONNECTIONS_MAX as usize);
+
+pub(crate) fn writers() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(WRITERS_MAX))
+}
+
+impl Store {
+    /// A transaction that will take a project. The permit lives as long as it.
+    pub(crate) async fn write_in_project(&self) -> Result<(OwnedSemaphorePermit, Session), StoreError> {
+        let place = self.project_writers.clone().acquire_owned().await.expect("nobody closes it");
+        Ok((place, self.database.write().await?))
+    }
+}
 
 /// Takes a project for a write that makes nothing new; a closed one, too: what it stored can be deleted.
 async fn lock(session: &mut Session, project: ProjectId) -> Result<(), StoreError> {

@@ -295,11 +295,17 @@ pub async fn a_file_that_was_read_gets_other_passages(bed: &Bed) {
 /// In a closed project nothing new is stored; what is there can be thrown away.
 pub async fn a_closed_project_takes_nothing_and_gives_up_what_it_has(bed: &Bed) {
     let store = site(bed).await;
+    let other = CollectionId(77);
+    store.knowledge_collection_create(OURS, other, (NOW, None), vec![1], MANY).await.unwrap();
+    store.knowledge_attach(OURS, (other, FILE), (NOW, None), vec![1]).await.unwrap();
+    assert_eq!(store.knowledge_unfinished().await.unwrap(), [(OURS, other, FILE, None)]);
     crate::broker::close(&store, OURS, &ProjectWrite::End(OURS)).await;
     let file = FileRow { id: FileId(9), created_at: NOW, bytes: 1, sealed: vec![1] };
     not_found(store.knowledge_file_create(OURS, &file, vec![1], ROOM).await);
     not_found(store.knowledge_collection_create(OURS, CollectionId(9), (NOW, None), vec![1], MANY).await);
     not_found(store.knowledge_attach(OURS, BOTH, (NOW, None), vec![1]).await);
+    // What was cut off in it is not begun again.
+    assert_eq!(store.knowledge_unfinished().await.unwrap(), []);
     store.knowledge_collection_delete(OURS, COLLECTION).await.unwrap();
     store.knowledge_file_delete(OURS, FILE).await.unwrap();
     assert_eq!(store.knowledge_files_held(OURS).await.unwrap(), (0, 0));
