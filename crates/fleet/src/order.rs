@@ -22,7 +22,7 @@ mod tests;
 
 pub use apply::{ATTEMPTS_MAX, Event, Refusal, apply, legal};
 pub use assign::{Assignment, BATTERY_PERCENT_MIN, RobotFit, assign, for_people};
-pub use evidence::{TORQUE_MILLINEWTON_METRES_MAX, TORQUE_MILLINEWTON_METRES_MIN};
+pub use evidence::{TORQUE_MILLINEWTON_METRES_MAX, TORQUE_MILLINEWTON_METRES_MIN, scanned};
 pub use left::{Left, left};
 pub use make::{Work, make, mass_g};
 pub use step::{ASSIGNED_MILLIS_MAX, Limits, RUNNING_MILLIS_MAX, is_late, step};

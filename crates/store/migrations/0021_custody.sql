@@ -10,11 +10,13 @@ CREATE TABLE custody_serials (
 );
 CREATE UNIQUE INDEX custody_serials_once ON custody_serials (kind, serial);
 
--- Zones in which a robot may still be whose task is no longer its own: nobody else's until it has said that it stopped.
+-- Zones in which a robot may still be whose task is no longer its own: nobody else's until it has said that it stopped. Two robots
+-- may have left one task after each other.
 CREATE TABLE zones_left (
-    task TEXT PRIMARY KEY,
+    task TEXT NOT NULL,
     order_id TEXT NOT NULL REFERENCES orders (id),
     robot TEXT NOT NULL,
     zone TEXT NOT NULL,
-    since BIGINT NOT NULL
+    since BIGINT NOT NULL,
+    PRIMARY KEY (task, robot)
 );

@@ -6,7 +6,9 @@
 
 use super::machines::{PassError, Reconciler, Stage};
 use fleet::observed::Custody;
-use fleet::order::{self, Assignee, Cable, Event, Order, OrderKind, OrderState, Refusal, RobotFit, TaskState, Verb};
+use fleet::order::{
+    self, Assignee, Cable, Event, Left, Order, OrderKind, OrderState, Refusal, RobotFit, TaskState, Verb,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use store::{FleetEvent, Observation, OrderRow, SiteModel, Store, StoreError, Swapped};
 use types::audit::AuditEntry;
@@ -32,8 +34,8 @@ pub trait Robots: Send + Sync {
     fn has_stopped(&self, robot: &str, task: TaskId) -> bool;
     /// What they said since the last call, oldest first.
     fn said(&self) -> Vec<Said>;
-    /// The first so many of what they said are stored.
-    fn stored(&self, count: usize);
+    /// These of what they said are stored, in this order; the others are said again.
+    fn stored(&self, words: &[Said]);
 }
 
 /// What a robot says of a task.
@@ -52,8 +54,11 @@ pub enum Word {
         why: String,
         retriable: bool,
     },
-    /// It cannot go on: gone, stopped, in people's hands.
-    Lost(String),
+    /// It cannot go on: gone, stopped, in people's hands. `stands` if it said so itself; who is mute may still be at it.
+    Lost {
+        why: String,
+        stands: bool,
+    },
 }
 
 /// A site without robots.
@@ -71,7 +76,7 @@ impl Robots for NoRobots {
     fn said(&self) -> Vec<Said> {
         Vec::new()
     }
-    fn stored(&self, _: usize) {}
+    fn stored(&self, _: &[Said]) {}
 }
 
 /// The cable plan of a site file, by slot, and where its robots may drive. A file that was applied can be read.
@@ -124,7 +129,9 @@ pub async fn apply(
 }
 
 /// What becomes of a word that a task is done if what was scanned is in another machine: a person must look, since one of two
-/// labels is wrong, or somebody scanned the wrong one. What is known in advance ([`Order::serial`]) is compared anyhow.
+/// labels is wrong, or somebody scanned the wrong one. What is known in advance ([`Order::serial`]) may be in custody elsewhere all
+/// the same; only other machines' bills are not asked then. A receipt's later tasks are asked too: its scan may be of a time
+/// before serial numbers were in one place only.
 async fn elsewhere(
     store: &Store,
     order: &Order,
@@ -133,14 +140,16 @@ async fn elsewhere(
     evidence: &[order::Evidence],
 ) -> Result<Option<Event>, StoreError> {
     let Some(found) = order.task(task) else { return Ok(None) };
-    let part = match found.verb {
-        Verb::Scan if order.kind == OrderKind::Receive && order.serial.is_none() => "chassis",
-        Verb::Swap => found.subject.as_str(),
+    let (part, scan) = match found.verb {
+        Verb::Scan if order.kind == OrderKind::Receive => ("chassis", order::scanned(evidence)),
+        Verb::Swap => (found.subject.as_str(), order::scanned(evidence)),
+        _ if order.kind == OrderKind::Receive => ("chassis", received(order)),
         _ => return Ok(None),
     };
     let running = found.state == TaskState::Running && found.assignee.as_ref() == Some(by);
-    let Some(scan) = evidence.iter().find(|one| one.kind == "scan").filter(|_| running) else { return Ok(None) };
-    let Some(holder) = store.serial_holder(part, &scan.value, order.machine).await? else { return Ok(None) };
+    let Some(scan) = scan.filter(|_| running) else { return Ok(None) };
+    let in_bills = order.serial.is_none() || found.verb == Verb::Swap;
+    let Some(holder) = store.serial_holder(part, &scan.value, order.machine, in_bills).await? else { return Ok(None) };
     let how = if holder.scanned { "in custody" } else { "planned" };
     let why = format!(
         "serial number {} is {how} as {} of {} ({}); one of the two labels is wrong",
@@ -149,19 +158,23 @@ async fn elsewhere(
     Ok(Some(Event::Fail { task, by: by.clone(), why, retriable: false }))
 }
 
+/// What a receipt's scan says, once it is done.
+fn received(order: &Order) -> Option<&order::Evidence> {
+    let mut scans = order.tasks.iter().filter(|task| task.verb == Verb::Scan && task.state == TaskState::Done);
+    scans.find_map(|task| order::scanned(&task.evidence))
+}
+
 /// What a receipt's scan and photograph say of the machine's custody.
 fn custody(before: &Order, after: &Order) -> Vec<(MachineId, UnixMillis, Observation)> {
     let done = |order: &Order| order.tasks.iter().filter(|task| task.state == TaskState::Done).count();
     if after.kind != OrderKind::Receive || done(before) == done(after) {
         return Vec::new();
     }
-    let of = |verb: Verb, kind: &str| {
-        let mut tasks = after.tasks.iter().filter(|task| task.verb == verb && task.state == TaskState::Done);
-        // The newest: what was shown before and did not fit is kept as well, and is nobody's custody.
-        tasks.find_map(|task| task.evidence.iter().rev().find(|one| one.kind == kind)).cloned()
-    };
-    let Some(scan) = of(Verb::Scan, "scan") else { return Vec::new() };
-    let photo = of(Verb::Photograph, "photo").and_then(|photo| photo.sha256);
+    let Some(scan) = received(after).cloned() else { return Vec::new() };
+    let mut shot = after.tasks.iter().filter(|task| task.verb == Verb::Photograph && task.state == TaskState::Done);
+    // The newest, as with scans.
+    let photo = shot.find_map(|task| task.evidence.iter().rev().find(|one| one.kind == "photo"));
+    let photo = photo.and_then(|photo| photo.sha256.clone());
     let seen = Custody { serial: scan.value, by: scan.by, at: scan.at, photo };
     vec![(after.machine, seen.at, Observation::Custody(seen))]
 }
@@ -175,7 +188,7 @@ fn swapped(before: &Order, after: &Order) -> Vec<Swapped> {
         .filter(|task| task.verb == Verb::Swap && task.state == TaskState::Done && !was_done(task.id));
     let swap = |task: &order::Task| {
         // The newest: an attempt before may have shown another part, which is not the one that went in.
-        let scan = task.evidence.iter().rev().find(|one| one.kind == "scan")?;
+        let scan = order::scanned(&task.evidence)?;
         Some(Swapped { machine: after.machine, part: task.subject.clone(), serial: scan.value.clone() })
     };
     new.filter_map(swap).collect()
@@ -206,6 +219,30 @@ fn begun(order: &Order, word: &Said, now: UnixMillis) -> Order {
     order::apply(order, &start, &BTreeSet::new(), now).unwrap_or_else(|_| order.clone())
 }
 
+/// The order without what a robot said to have done: it cannot be stored, since what was scanned is elsewhere. None if no robot
+/// said so.
+async fn refused(
+    store: &Store,
+    old: &Order,
+    said: &[Said],
+    what: &str,
+    now: UnixMillis,
+) -> Result<Option<Order>, StoreError> {
+    for word in said.iter().filter(|word| old.task(word.task).is_some()) {
+        let Word::Done(evidence) = &word.what else { continue };
+        let (task, by) = (word.task, Assignee::Robot(word.robot.clone()));
+        let begun = begun(old, word, now);
+        let fail = match elsewhere(store, &begun, task, &by, evidence).await? {
+            Some(fail) => fail,
+            None => Event::Fail { task, by, why: format!("there is {what}; look at both labels"), retriable: false },
+        };
+        if let Ok(next) = order::apply(&begun, &fail, &BTreeSet::new(), now) {
+            return Ok(Some(next));
+        }
+    }
+    Ok(None)
+}
+
 /// What robots have to do, and which.
 fn theirs(orders: &[&Order]) -> BTreeMap<TaskId, String> {
     let open = orders.iter().filter(|order| order.state == OrderState::Open);
@@ -219,6 +256,53 @@ fn theirs(orders: &[&Order]) -> BTreeMap<TaskId, String> {
 /// Orders that changed in a turn, as they were.
 type Before = BTreeMap<OrderId, Order>;
 
+/// Tasks of which a robot itself said that it does not work on them any more.
+type Stands = BTreeSet<(TaskId, String)>;
+
+fn stands(said: &[Said]) -> Stands {
+    // Who failed is asked to clear what it still has of the task, and stands when it has.
+    let ended = said.iter().filter(|word| matches!(word.what, Word::Done(_) | Word::Lost { stands: true, .. }));
+    ended.map(|word| (word.task, word.robot.clone())).collect()
+}
+
+/// The zone that a robot may still be in after a change.
+fn gone(before: &Order, after: &Order, stands: &Stands) -> Option<Left> {
+    order::left(before, after).filter(|left| !stands.contains(&(left.task, left.robot.clone())))
+}
+
+/// What is stored of one order.
+struct Change {
+    order: Order,
+    version: u64,
+    seen: Vec<(MachineId, UnixMillis, Observation)>,
+    swapped: Vec<Swapped>,
+    left: Option<(OrderId, Left, UnixMillis)>,
+    events: Vec<FleetEvent>,
+}
+
+impl Change {
+    fn of(old: &Order, new: &Order, version: u64, stands: &Stands, now: UnixMillis) -> Change {
+        Change {
+            order: new.clone(),
+            version,
+            seen: custody(old, new),
+            swapped: swapped(old, new),
+            left: gone(old, new, stands).map(|left| (new.id, left, now)),
+            events: told(old, new, now),
+        }
+    }
+
+    /// All of them, or none.
+    async fn store(changes: &[Change], store: &Store) -> Result<(), StoreError> {
+        let write: Vec<_> = changes.iter().map(|it| (it.order.clone(), it.version)).collect();
+        let seen: Vec<_> = changes.iter().flat_map(|it| it.seen.iter().cloned()).collect();
+        let swapped: Vec<_> = changes.iter().flat_map(|it| it.swapped.iter().cloned()).collect();
+        let left: Vec<_> = changes.iter().filter_map(|it| it.left.clone()).collect();
+        let events: Vec<_> = changes.iter().flat_map(|it| it.events.iter().cloned()).collect();
+        store.orders_change(&write, &seen, &swapped, &left, &events, None).await
+    }
+}
+
 impl Reconciler {
     /// One turn of the orders; true if something changed.
     pub async fn orders(&mut self) -> Result<bool, PassError> {
@@ -227,9 +311,8 @@ impl Reconciler {
         self.read_orders().await?;
         self.parts.counts.orders(self.open.len());
         self.at(Stage::OrdersRead)?;
-        let ended: BTreeSet<TaskId> =
-            said.iter().filter(|word| word.what != Word::Started).map(|word| word.task).collect();
-        let left = self.zones_left(&ended, now).await?;
+        let stands = stands(&said);
+        let mut left = self.zones_left(&stands, now).await?;
         if self.open.is_empty() && said.is_empty() {
             self.parts.robots.take_back(&BTreeMap::new());
             return Ok(false);
@@ -237,54 +320,97 @@ impl Reconciler {
         let mut before = Before::new();
         for word in &said {
             let word = self.where_it_is(word).await?;
-            self.hear(&word, &mut before, &left, now);
+            if let Some(zone) = self.hear(&word, &mut before, &left, &stands, now) {
+                left.insert(zone);
+            }
         }
         let late = self.open.values().filter(|row| order::is_late(&row.order, &self.parts.orders, now));
         let late: Vec<Order> = late.map(|row| order::step(&row.order, &self.parts.orders, now)).collect();
         for next in late {
+            // Who is late may still come to it: nobody else is sent there in the same turn.
+            let old = self.open.get(&next.id).map(|row| &row.order);
+            left.extend(old.and_then(|old| gone(old, &next, &stands)).map(|left| left.zone));
             self.put(next, &mut before);
         }
         self.assign(&mut before, &left, now);
-        let (mut write, mut seen, mut events) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut exchanged, mut gone) = (Vec::new(), Vec::new());
-        for (id, old) in &before {
-            let Some(row) = self.open.get(id) else { continue };
-            seen.extend(custody(old, &row.order));
-            exchanged.extend(swapped(old, &row.order));
-            events.extend(told(old, &row.order, now));
-            // Who said it itself stands.
-            let left = order::left(old, &row.order).filter(|left| !ended.contains(&left.task));
-            gone.extend(left.map(|left| (*id, left, now)));
-            write.push((row.order.clone(), row.version));
-        }
-        if !write.is_empty() {
-            let stored = self.parts.store.orders_change(&write, &seen, &exchanged, &gone, &events, None).await;
+        let changed = before.iter().filter_map(|(id, old)| Some((old, self.open.get(id)?)));
+        let changes: Vec<Change> =
+            changed.map(|(old, row)| Change::of(old, &row.order, row.version, &stands, now)).collect();
+        if !changes.is_empty() {
+            let stored = Change::store(&changes, &self.parts.store).await;
             // What was kept is older or newer than what is stored now; it is read again.
             before.keys().for_each(|id| drop(self.open.remove(id)));
             match stored {
-                // A person was faster with one of them.
-                Err(StoreError::Conflict { .. }) => return Ok(true),
+                Err(StoreError::Conflict { .. }) => {
+                    self.one_by_one(&changes, &before, &said, &stands, now).await?;
+                    return Ok(true);
+                }
                 other => other?,
             }
         }
         self.at(Stage::OrdersStored)?;
-        self.parts.robots.stored(said.len());
+        self.parts.robots.stored(&said);
         let rest = self.open.values().map(|row| &row.order);
-        let open: Vec<&Order> = write.iter().map(|(order, _)| order).chain(rest).collect();
+        let open: Vec<&Order> = changes.iter().map(|it| &it.order).chain(rest).collect();
         self.parts.robots.take_back(&theirs(&open));
         for order in open {
             self.give(order);
         }
-        Ok(!write.is_empty())
+        Ok(!changes.is_empty())
+    }
+
+    /// One of several cannot be stored as it is, and the others are not its prisoners. Where a person was faster, its robot is heard
+    /// again in the next turn; where a serial number is in custody elsewhere, the order is held, or it would conflict for ever.
+    async fn one_by_one(
+        &self,
+        changes: &[Change],
+        before: &Before,
+        said: &[Said],
+        stands: &Stands,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        let store = &self.parts.store;
+        let mut again: Vec<&Order> = Vec::new();
+        let mut broken = None;
+        for change in changes {
+            if broken.is_some() {
+                again.push(&change.order);
+                continue;
+            }
+            let mut stored = Change::store(std::slice::from_ref(change), store).await;
+            if let Err(StoreError::Conflict { what: what @ Store::SERIAL_ELSEWHERE }) = stored
+                && let Some(old) = before.get(&change.order.id)
+            {
+                stored = match refused(store, old, said, what, now).await {
+                    Ok(Some(next)) => {
+                        Change::store(&[Change::of(old, &next, change.version, stands, now)], store).await
+                    }
+                    Ok(None) => {
+                        tracing::error!(order = %old.id, what, "what a robot said of an order cannot be stored; dropped");
+                        Ok(())
+                    }
+                    Err(error) => Err(error),
+                };
+            }
+            if let Err(error) = stored {
+                again.push(&change.order);
+                broken = (!matches!(error, StoreError::Conflict { .. })).then_some(error);
+            }
+        }
+        let waits = |word: &Said| again.iter().any(|order| order.task(word.task).is_some());
+        let heard: Vec<Said> = said.iter().filter(|word| !waits(word)).cloned().collect();
+        self.parts.robots.stored(&heard);
+        broken.map_or(Ok(()), Err)
     }
 
     /// Zones of robots that have not stopped; those of who has are free from now on.
-    async fn zones_left(&self, ended: &BTreeSet<TaskId>, now: UnixMillis) -> Result<BTreeSet<String>, StoreError> {
+    async fn zones_left(&self, stands: &Stands, now: UnixMillis) -> Result<BTreeSet<String>, StoreError> {
         let store = &self.parts.store;
         let (mut zones, mut free) = (BTreeSet::new(), Vec::new());
         for (left, since) in store.zones_left().await? {
-            if ended.contains(&left.task) || self.parts.robots.has_stopped(&left.robot, left.task) {
-                free.push(left.task);
+            let this = (left.task, left.robot.clone());
+            if stands.contains(&this) || self.parts.robots.has_stopped(&left.robot, left.task) {
+                free.push(this);
             } else if now.0 - since.0 > LEFT_MILLIS_MAX {
                 let text = format!(
                     "{} never said that it stopped in zone {}; look where it is before anybody works there",
@@ -293,7 +419,7 @@ impl Reconciler {
                 tracing::error!(robot = %left.robot, text, "a zone is free again");
                 let event = FleetEvent { seq: 0, at: now, machine: None, kind: "page".to_owned(), text };
                 store.fleet_event(&event).await?;
-                free.push(left.task);
+                free.push(this);
             } else {
                 zones.insert(left.zone);
             }
@@ -353,40 +479,50 @@ impl Reconciler {
         })
     }
 
-    /// A robot's word changes its own task, or nothing.
-    fn hear(&mut self, word: &Said, before: &mut Before, left: &BTreeSet<String>, now: UnixMillis) {
+    /// A robot's word changes its own task, or nothing. The zone that it may still be in is the answer.
+    fn hear(
+        &mut self,
+        word: &Said,
+        before: &mut Before,
+        left: &BTreeSet<String>,
+        stands: &Stands,
+        now: UnixMillis,
+    ) -> Option<String> {
         let holds = |row: &&OrderRow| row.order.tasks.iter().any(|task| task.id == word.task);
-        let Some(row) = self.open.values().find(holds) else { return };
+        let row = self.open.values().find(holds)?;
         let by = Assignee::Robot(word.robot.clone());
         let task = word.task;
         let event = match &word.what {
             Word::Started => Event::Start { task, by },
             Word::Done(evidence) => Event::Done { task, by, evidence: evidence.clone() },
             Word::Failed { why, retriable } => Event::Fail { task, by, why: why.clone(), retriable: *retriable },
-            Word::Lost(why) => {
+            Word::Lost { why, .. } => {
                 let mine = row.order.tasks.iter().find(|one| one.id == task && one.assignee.as_ref() == Some(&by));
                 match mine.map(|one| one.state) {
                     Some(TaskState::Assigned) => Event::GiveBack { task, why: why.clone() },
                     Some(TaskState::Running) => Event::Fail { task, by, why: why.clone(), retriable: true },
-                    _ => return,
+                    _ => return None,
                 }
             }
         };
-        match order::apply(&begun(&row.order, word, now), &event, &busy(&self.open, row.order.id, left), now) {
-            Ok(next) => self.put(next, before),
+        let next = match order::apply(&begun(&row.order, word, now), &event, &busy(&self.open, row.order.id, left), now)
+        {
+            Ok(next) => next,
             // It says that it is done and does not show it: that is an attempt that failed, or it would say so for ever.
             Err(refusal @ (Refusal::EvidenceMissing(_) | Refusal::EvidenceTooMuch)) => {
                 tracing::warn!(robot = %word.robot, task = %word.task, %refusal, "a robot does not show what it did");
                 let by = Assignee::Robot(word.robot.clone());
                 let failed = Event::Fail { task, by, why: refusal.to_string(), retriable: true };
-                if let Ok(next) = order::apply(&begun(&row.order, word, now), &failed, &BTreeSet::new(), now) {
-                    self.put(next, before);
-                }
+                order::apply(&begun(&row.order, word, now), &failed, &BTreeSet::new(), now).ok()?
             }
             Err(refusal) => {
                 tracing::warn!(robot = %word.robot, task = %word.task, %refusal, "a robot's word changed nothing");
+                return None;
             }
-        }
+        };
+        let zone = gone(&row.order, &next, stands).map(|left| left.zone);
+        self.put(next, before);
+        zone
     }
 
     /// Gives ready tasks to robots that are fit.
@@ -395,12 +531,12 @@ impl Reconciler {
         if robots.is_empty() {
             return;
         }
-        let orders: Vec<Order> = self.open.values().map(|row| row.order.clone()).collect();
+        // What waits for a closed zone takes no robot away from what can be done.
+        let waits = |task: &order::Task| task.state == TaskState::Ready && left.contains(&task.zone);
+        let open = self.open.values().map(|row| &row.order);
+        let orders: Vec<Order> = open.filter(|order| !order.tasks.iter().any(waits)).cloned().collect();
         for gift in order::assign(&orders, &robots) {
             let Some(row) = self.open.get(&gift.order) else { continue };
-            if row.order.task(gift.task).is_some_and(|task| left.contains(&task.zone)) {
-                continue;
-            }
             let event = Event::Assign { task: gift.task, to: Assignee::Robot(gift.robot) };
             if let Ok(next) = order::apply(&row.order, &event, &BTreeSet::new(), now) {
                 self.put(next, before);

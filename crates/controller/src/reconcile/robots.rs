@@ -126,8 +126,11 @@ impl LinkedRobots {
             Progress::Running { .. } | Progress::Retrying { .. } => return,
             Progress::Done { evidence } => Word::Done(evidence),
             Progress::Failed { code, text } => Word::Failed { why: format!("{code}: {text}"), retriable: true },
-            Progress::Refused { code, text } | Progress::Lost { code, text } => Word::Lost(format!("{code}: {text}")),
-            Progress::Cancelled => Word::Lost("cancelled".to_owned()),
+            // The robot's own word, and it did not begin or has stopped.
+            Progress::Refused { code, text } => Word::Lost { why: format!("{code}: {text}"), stands: true },
+            Progress::Cancelled => Word::Lost { why: "cancelled".to_owned(), stands: true },
+            // Its session's: it is mute or does not answer, and may be at work.
+            Progress::Lost { code, text } => Word::Lost { why: format!("{code}: {text}"), stands: false },
         };
         if !matches!(what, Word::Started) {
             self.0.given.lock().unwrap_or_else(PoisonError::into_inner).remove(&task);
@@ -206,10 +209,10 @@ impl Robots for LinkedRobots {
         self.0.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn stored(&self, count: usize) {
+    fn stored(&self, words: &[Said]) {
         let mut heard = self.0.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = count.min(heard.len());
-        heard.drain(..count);
+        let mut words = words.iter().peekable();
+        heard.retain(|said| words.next_if_eq(&said).is_none());
     }
 }
 

@@ -1,5 +1,6 @@
 //! The reconcilers over a real store and a world that is pretended: what they do, and that they may crash anywhere.
 
+mod robots;
 mod world;
 
 pub use world::{World, entry, spec};
@@ -172,8 +173,8 @@ impl Robots for Quick {
         self.said.lock().unwrap().clone()
     }
 
-    fn stored(&self, count: usize) {
-        self.said.lock().unwrap().drain(..count);
+    fn stored(&self, words: &[Said]) {
+        self.said.lock().unwrap().drain(..words.len());
     }
 }
 
@@ -381,7 +382,9 @@ async fn what_is_in_custody_of_another_machine_is_not_taken_twice() {
         let serials = serials.iter().map(|(part, serial)| ((*part).to_owned(), (*serial).to_owned())).collect();
         (Spec { serials, ..spec(n) }, fleet::machine::Machine::planned(MachineId(n), UnixMillis(START)))
     };
-    let world = World::of(vec![planned(1, &[]), planned(2, &[]), planned(3, &[("chassis", "S3")])]).await;
+    let named = [planned(3, &[("chassis", "S3")]), planned(4, &[("chassis", "S4")])];
+    let bare = [1, 2, 5, 6].map(|n| planned(n, &[]));
+    let world = World::of(named.into_iter().chain(bare).collect()).await;
     let mut reconciler = Reconciler::start(world.parts()).await.unwrap();
     while reconciler.turn().await.unwrap().more {}
     let store = world.site.store.clone();
@@ -431,6 +434,28 @@ async fn what_is_in_custody_of_another_machine_is_not_taken_twice() {
     apply(&store, &row, &resume, None, world.now()).await.unwrap();
     assert_eq!(scan(2, "S2").await.state, OrderState::Open);
     assert_eq!(store.observed(MachineId(2)).await.unwrap().custody.unwrap().serial, "S2");
+    // One that came without a note is in custody before the site file gives its number to another.
+    let in_custody = async |n: u128, serial: &str| {
+        let seen = Custody { serial: serial.to_owned(), by: "tok_a".to_owned(), at: world.now(), photo: None };
+        let seen = [(MachineId(n), world.now(), Observation::Custody(seen))];
+        store.orders_change(&[], &seen, &[], &[], &[], None).await.unwrap();
+    };
+    in_custody(5, "S4").await;
+    let text = scan(4, "S4").await.finding.unwrap().text;
+    assert!(text.contains("S4 is in custody as chassis of h1/r01/k05/u01"), "{text}");
+    // Of two that were scanned before each was in one place, the second finds out with what it does next.
+    assert_eq!(scan(6, "S6").await.state, OrderState::Open);
+    in_custody(6, "X6").await;
+    in_custody(5, "S6").await;
+    let photograph = async |event: &dyn Fn(TaskId) -> OrderEvent| {
+        let row = store.orders_of(MachineId(6)).await.unwrap().remove(0);
+        let task = row.order.tasks.iter().find(|task| task.verb == Verb::Photograph).unwrap().id;
+        apply(&store, &row, &event(task), None, world.now()).await.unwrap()
+    };
+    photograph(&|task| OrderEvent::Start { task, by: by.clone() }).await;
+    let held = photograph(&|task| OrderEvent::Done { task, by: by.clone(), evidence: Vec::new() }).await;
+    let text = held.finding.unwrap().text;
+    assert!(text.contains("S6 is in custody as chassis of h1/r01/k05/u01"), "{text}");
 }
 
 /// A robot that begins, and says nothing more before it is asked to.
@@ -470,8 +495,8 @@ impl Robots for Slow {
         self.said.lock().unwrap().clone()
     }
 
-    fn stored(&self, count: usize) {
-        self.said.lock().unwrap().drain(..count);
+    fn stored(&self, words: &[Said]) {
+        self.said.lock().unwrap().drain(..words.len());
     }
 }
 
@@ -479,7 +504,7 @@ impl Robots for Slow {
 /// said that it stopped, is seen to stand, or was silent for too long.
 #[tokio::test]
 async fn a_zone_stays_closed_until_its_robot_has_stopped() {
-    for end in ["said", "seen", "silent"] {
+    for end in ["said", "seen", "mute", "silent"] {
         let in_aisle = |n: u128| Spec { zone: Some("aisle".to_owned()), ..spec(n) };
         let planned = |n: u128| fleet::machine::Machine::planned(MachineId(n), UnixMillis(START));
         let mut world = World::of(vec![(in_aisle(1), planned(1)), (in_aisle(2), planned(2))]).await;
@@ -522,8 +547,18 @@ async fn a_zone_stays_closed_until_its_robot_has_stopped() {
         assert!(refused.contains("zone aisle"), "{end}: {refused}");
         match end {
             "said" => {
-                let what = Word::Lost("cancelled".to_owned());
+                let what = Word::Lost { why: "cancelled".to_owned(), stands: true };
                 robot.said.lock().unwrap().push(Said { task, robot: name, what });
+            }
+            // Its session gave it up, which it does not know.
+            "mute" => {
+                let why = "cancel_unanswered: it does not answer that its order is cancelled".to_owned();
+                let what = Word::Lost { why, stands: false };
+                robot.said.lock().unwrap().push(Said { task, robot: name, what });
+                while reconciler.turn().await.unwrap().more {}
+                let refused = begin().await.unwrap_err().to_string();
+                assert!(refused.contains("zone aisle"), "{end}: {refused}");
+                robot.stopped.store(true, Ordering::Relaxed);
             }
             "seen" => robot.stopped.store(true, Ordering::Relaxed),
             _ => drop(

@@ -133,13 +133,48 @@ async fn nothing_is_given_to_a_robot_before_it_is_known_what_it_has() {
     until(|| linked.fit().iter().any(|fit| fit.id == R1 && !fit.busy)).await;
     assert!(linked.has_stopped(R1, TaskId(2)) && !linked.has_stopped(R9, TaskId(2)));
     linked.give(R1, &order(2, Verb::Scan), TaskId(2));
-    until(|| linked.said().iter().any(|said| said.task == TaskId(2) && !matches!(said.what, Word::Lost(_)))).await;
+    until(|| linked.said().iter().any(|said| said.task == TaskId(2) && !matches!(said.what, Word::Lost { .. }))).await;
     // One that says nothing for a minute is not there, and refuses by itself.
     site.clock.fetch_add(LISTEN_MILLIS, Ordering::Relaxed);
     linked.give(R9, &order(1, Verb::Scan), TaskId(1));
-    until(|| linked.said().iter().any(|said| said.task == TaskId(1) && matches!(said.what, Word::Lost(_)))).await;
+    until(|| {
+        linked.said().iter().any(|said| said.task == TaskId(1) && matches!(said.what, Word::Lost { stands: true, .. }))
+    })
+    .await;
     stop.send(()).unwrap();
     robot.await.unwrap().unwrap();
+}
+
+/// A robot that is cut off at work is given up by its session and has not said that it stopped.
+#[tokio::test]
+async fn a_robot_that_is_cut_off_does_not_stand() {
+    let Some(mosquitto) = Mosquitto::start().await else { return };
+    let site = Site::start().await;
+    let (_handle, linked) = link(&mosquitto, &site.store, &site.clock).await;
+    let (_stop, stopped) = oneshot::channel();
+    let wall = site.clock.clone();
+    let options = robots::sim::Options {
+        broker: mosquitto.broker.clone(),
+        names: Names::default(),
+        clock: Arc::new(move || UnixMillis(wall.load(Ordering::Relaxed))),
+        die: || (),
+    };
+    let sheet = Sheet { work_ms: 3_600_000, ..Sheet::new(R1.parse().unwrap(), Version::V3) };
+    let robot = tokio::spawn(run(Machine::new(sheet), options, stopped));
+    until(|| linked.fit().iter().any(|fit| fit.id == R1 && !fit.busy)).await;
+    linked.give(R1, &order(2, Verb::Torque), TaskId(2));
+    until(|| linked.said().iter().any(|said| said.what == Word::Started)).await;
+    robot.abort();
+    assert!(robot.await.unwrap_err().is_cancelled());
+    let lost = |said: &controller::reconcile::orders::Said| matches!(said.what, Word::Lost { .. });
+    until(|| {
+        site.clock.fetch_add(1_000, Ordering::Relaxed);
+        linked.said().iter().any(lost)
+    })
+    .await;
+    let said = linked.said();
+    assert!(said.iter().any(|said| matches!(said.what, Word::Lost { stands: false, .. })), "{said:?}");
+    assert!(!linked.has_stopped(R1, TaskId(2)));
 }
 
 #[tokio::test]
@@ -163,7 +198,7 @@ async fn a_task_that_is_no_longer_its_own_is_taken_back_and_sessions_are_kept() 
     linked.give(R1, &order(2, Verb::Torque), TaskId(2));
     until(|| linked.said().iter().any(|said| said.what == Word::Started)).await;
     assert!(!linked.has_stopped(R1, TaskId(2)));
-    linked.stored(linked.said().len());
+    linked.stored(&linked.said());
     // It is its own: nothing is asked of it. What the link was told stands in the session.
     let cancelling = async || {
         let session = handle.export().await.unwrap().remove(R1).unwrap();
@@ -174,7 +209,8 @@ async fn a_task_that_is_no_longer_its_own_is_taken_back_and_sessions_are_kept() 
     // Given to another, it is not.
     linked.take_back(&BTreeMap::from([(TaskId(2), R9.to_owned())]));
     assert_ne!(cancelling().await, Some(false));
-    until(|| linked.said().iter().any(|said| said.what == Word::Lost("cancelled".to_owned()))).await;
+    until(|| linked.said().iter().any(|said| said.what == Word::Lost { why: "cancelled".to_owned(), stands: true }))
+        .await;
     until(|| linked.has_stopped(R1, TaskId(2))).await;
     // The next start takes the session up.
     while !kept(&site.store).await.unwrap().contains_key(R1) {

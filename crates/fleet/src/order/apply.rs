@@ -248,7 +248,7 @@ fn done(order: &mut Order, id: TaskId, by: &Assignee, evidence: &[Evidence], now
             enter(task, TaskState::Done, now);
             task.note = None;
             if task.verb == Verb::Scan && order.serial.is_none() {
-                order.serial = evidence.iter().find(|it| it.kind == "scan").map(|it| it.value.clone());
+                order.serial = evidence::scanned(evidence).map(|it| it.value.clone());
             }
         }
         Verdict::Wrong(why) => again(order, id, &why, now),

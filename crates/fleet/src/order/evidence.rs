@@ -17,6 +17,12 @@ pub(super) enum Verdict {
     Other(String),
 }
 
+/// What was scanned last: of two scans the newer one is what is in the machine, and what was shown before is kept and is nobody's
+/// custody. Whoever asks what a scan says asks here, so that what is looked up is what is stored.
+pub fn scanned(evidence: &[Evidence]) -> Option<&Evidence> {
+    evidence.iter().rev().find(|it| it.kind == "scan" && !it.value.trim().is_empty())
+}
+
 pub(super) fn judge(order: &Order, task: &Task, evidence: &[Evidence]) -> Verdict {
     let of = |kind: &str| evidence.iter().find(|it| it.kind == kind && !it.value.trim().is_empty());
     // Whatever else was to be shown: a scan of another machine during work on this one.

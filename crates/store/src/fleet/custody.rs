@@ -28,8 +28,6 @@ statements! {
     IN_BILLS = "SELECT id, slot, spec FROM machines WHERE lifecycle <> 'retired' AND id <> $1 AND spec LIKE $2";
 }
 
-const ELSEWHERE: &str = "a machine with this serial number in custody";
-
 /// Where a serial number is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
@@ -48,7 +46,7 @@ fn kind(part: &str) -> &str {
 pub(crate) async fn put(session: &mut Session, machine: MachineId, part: &str, serial: &str) -> Result<(), StoreError> {
     session.run(MOVED, values![machine, kind(part), serial, part]).await?;
     let put = session.run(PUT, values![kind(part), serial, machine, part]).await;
-    put.map(|_| ()).map_err(|error| error.meaning(ELSEWHERE, "this machine"))
+    put.map(|_| ()).map_err(|error| error.meaning(Store::SERIAL_ELSEWHERE, "this machine"))
 }
 
 /// A machine that is retired holds nothing.
@@ -57,12 +55,16 @@ pub(crate) async fn gone(session: &mut Session, machine: MachineId) -> Result<()
 }
 
 impl Store {
-    /// The other machine that has this serial number for such a part: scanned, or else in its bill.
+    /// The conflict of a serial number that is in custody elsewhere: it stays one until a person has looked.
+    pub const SERIAL_ELSEWHERE: &'static str = "a machine with this serial number in custody";
+
+    /// The other machine that has this serial number for such a part: scanned, or else, if that is asked for, in its bill.
     pub async fn serial_holder(
         &self,
         part: &str,
         serial: &str,
         except: MachineId,
+        in_bills: bool,
     ) -> Result<Option<Holder>, StoreError> {
         let rows = self.database.rows(HOLDER, values![kind(part), serial, except]).await?;
         if let Some(row) = rows.first() {
@@ -70,8 +72,11 @@ impl Store {
             let (machine, part, slot) = (c.parsed()?, c.text()?, c.text()?);
             return Ok(Some(Holder { machine, slot, part, scanned: true }));
         }
-        // As JSON writes it; `%` and `_` in it find more, which is looked at below.
-        let word = super::json(&serial)?;
+        if !in_bills {
+            return Ok(None);
+        }
+        // As JSON writes it; `%` and `_` in it find more, which is looked at below. A backslash would be PostgreSQL's escape.
+        let word = super::json(&serial)?.replace('\\', "_");
         for row in self.database.rows(IN_BILLS, values![except, format!("%{word}%")]).await? {
             let mut c = row.columns();
             let (machine, slot, spec): (MachineId, String, String) = (c.parsed()?, c.text()?, c.text()?);

@@ -8,9 +8,9 @@ use types::{OrderId, TaskId, UnixMillis};
 
 statements! {
     PUT = "INSERT INTO zones_left (task, order_id, robot, zone, since) VALUES ($1, $2, $3, $4, $5)
-           ON CONFLICT (task) DO UPDATE SET robot = excluded.robot, zone = excluded.zone, since = excluded.since";
-    ALL = "SELECT task, robot, zone, since FROM zones_left ORDER BY since, task";
-    END = "DELETE FROM zones_left WHERE task = $1";
+           ON CONFLICT (task, robot) DO UPDATE SET zone = excluded.zone, since = excluded.since";
+    ALL = "SELECT task, robot, zone, since FROM zones_left ORDER BY since, task, robot";
+    END = "DELETE FROM zones_left WHERE task = $1 AND robot = $2";
     IN_ZONE = "SELECT task FROM zones_left WHERE zone = $1 AND task <> $2";
 }
 
@@ -40,10 +40,10 @@ impl Store {
     }
 
     /// These have stopped.
-    pub async fn zones_left_end(&self, tasks: &[TaskId]) -> Result<(), StoreError> {
+    pub async fn zones_left_end(&self, stopped: &[(TaskId, String)]) -> Result<(), StoreError> {
         let mut session = self.database.write().await?;
-        for task in tasks {
-            session.run(END, values![*task]).await?;
+        for (task, robot) in stopped {
+            session.run(END, values![*task, robot]).await?;
         }
         session.commit().await
     }

@@ -520,7 +520,7 @@ pub async fn a_serial_number_is_in_custody_once(bed: &Bed) {
     // One of before this was written down.
     store.observe(&[(MachineId(1), NOW, Observation::Custody(custody("S1")))]).await.unwrap();
     let holder = async |part: &str, serial: &str, except: u128| {
-        let holder = store.serial_holder(part, serial, MachineId(except)).await.unwrap();
+        let holder = store.serial_holder(part, serial, MachineId(except), true).await.unwrap();
         holder.map(|it| (it.machine.0, it.part, it.scanned))
     };
     assert_eq!(holder("chassis", "S1", 2).await, None);
@@ -544,11 +544,14 @@ pub async fn a_serial_number_is_in_custody_once(bed: &Bed) {
     assert_eq!(holder("gpu7", "G", 1).await, Some((2, "gpu4".to_owned(), true)));
     // What only a bill names.
     let row = store.machine(MachineId(1)).await.unwrap().unwrap();
-    let serials = BTreeMap::from([("gpu2".to_owned(), "B_".to_owned())]);
+    let odd = "B\\1\"%".to_owned();
+    let serials = BTreeMap::from([("gpu2".to_owned(), "B_".to_owned()), ("gpu3".to_owned(), odd.clone())]);
     let spec = Spec { serials, ..row.spec.clone() };
     let change = SiteChange { add: Vec::new(), change: vec![(MachineId(1), row.version, spec)] };
     store.site_apply(("text", None), "sha256:00", NOW, &change, &entry("site.apply")).await.unwrap();
     assert_eq!(holder("gpu1", "B_", 2).await, Some((1, "gpu2".to_owned(), false)));
+    assert_eq!(holder("gpu1", &odd, 2).await, Some((1, "gpu3".to_owned(), false)), "in JSON it has backslashes");
+    assert_eq!(store.serial_holder("gpu1", "B_", MachineId(2), false).await.unwrap(), None, "bills were not asked");
     assert_eq!(holder("psu1", "B_", 2).await, None);
     assert_eq!(holder("gpu1", "Bx", 2).await, None);
     // Who is retired holds nothing.
@@ -578,14 +581,20 @@ pub async fn a_zone_is_not_free_before_its_robot_has_stopped(bed: &Bed) {
     assert_eq!(fleet::order::left(&rows[0].order, &rows[0].order), None);
     let gone = [(rows[0].order.id, left.clone(), NOW)];
     store.orders_change(&[(cancelled, rows[0].version)], &[], &[], &gone, &[], None).await.unwrap();
-    assert_eq!(store.zones_left().await.unwrap(), [(left, NOW)]);
+    assert_eq!(store.zones_left().await.unwrap(), [(left.clone(), NOW)]);
+    // Another that left the same task is there too; the first one's word is not its own.
+    let second = fleet::order::Left { robot: "acme/r2".to_owned(), ..left };
+    let gone = [(rows[0].order.id, second.clone(), NOW)];
+    store.orders_change(&[], &[], &[], &gone, &[], None).await.unwrap();
+    store.zones_left_end(&[(TaskId(1), "acme/r1".to_owned())]).await.unwrap();
+    assert_eq!(store.zones_left().await.unwrap(), [(second, NOW)]);
     assert_eq!(store.zones_busy(rows[1].order.id).await.unwrap(), BTreeSet::from(["k01".to_owned()]));
     let mut begun = rows[1].order.clone();
     begun.tasks[0].state = TaskState::Running;
     let begin = [(begun, rows[1].version)];
     let refused = store.orders_change(&begin, &[], &[], &[], &[], None).await.unwrap_err();
     assert!(refused.to_string().contains("a robot that has not said that it stopped"), "{refused}");
-    store.zones_left_end(&[TaskId(1)]).await.unwrap();
+    store.zones_left_end(&[(TaskId(1), "acme/r2".to_owned())]).await.unwrap();
     assert!(store.zones_busy(rows[1].order.id).await.unwrap().is_empty());
     store.orders_change(&begin, &[], &[], &[], &[], None).await.unwrap();
     // A machine that is retired takes its order from a robot as a person does.
