@@ -123,6 +123,10 @@ impl Reporter {
     /// The site answered this report: forgets what it has taken, and says which commands are new.
     pub fn answered(&mut self, report: &Report, answer: &Answer) -> Vec<Command> {
         self.full = answer.full;
+        // A site that does not know us may have been started anew, and have lost what it was told of.
+        if answer.full {
+            self.refused = None;
+        }
         while self.events.front().is_some_and(|(number, _, _)| *number <= answer.events_taken) {
             self.events.pop_front();
         }
@@ -230,14 +234,15 @@ mod tests {
             let what = crate::wire::CommandKind::RunSuite { suite: "s".into(), text: None, entry: 1, attempt: 0 };
             Command { id: id.to_owned(), what }
         };
-        let tell = |reporter: &mut Reporter, id: &str, text: &str, later: bool| {
+        let asked = |reporter: &mut Reporter, id: &str, text: &str, later: bool, full: bool| {
             let report = reporter.next(State::default(), &SystemClock, 0);
             let told: Vec<_> = report.done.iter().map(|done| (done.text.clone(), done.later)).collect();
             // Never known: it could be begun each time.
-            assert_eq!(reporter.answered(&report, &answer(false, 0, vec![suite(id)])).len(), 1);
+            assert_eq!(reporter.answered(&report, &answer(full, 0, vec![suite(id)])).len(), 1);
             reporter.refuse(id, text, later);
             told
         };
+        let tell = |reporter: &mut Reporter, id: &str, text: &str, later: bool| asked(reporter, id, text, later, false);
         assert_eq!(tell(&mut reporter, "a", "another runs", true), []);
         assert_eq!(tell(&mut reporter, "a", "another runs", true), [("another runs".to_owned(), true)]);
         assert_eq!(tell(&mut reporter, "a", "another runs", true), []);
@@ -246,6 +251,11 @@ mod tests {
         assert_eq!(tell(&mut reporter, "a", "no such suite", false), []);
         assert_eq!(tell(&mut reporter, "b", "no such suite", false), [("no such suite".to_owned(), false)]);
         assert!(reporter.is_urgent());
+        assert_eq!(tell(&mut reporter, "b", "no such suite", false), [("no such suite".to_owned(), false)]);
+        assert!(!reporter.is_urgent());
+        // A site that was started anew may have heard it before it knew what it had wanted.
+        assert_eq!(asked(&mut reporter, "b", "no such suite", false, true), []);
+        assert_eq!(tell(&mut reporter, "b", "no such suite", false), [("no such suite".to_owned(), false)]);
     }
 
     #[test]

@@ -140,10 +140,22 @@ impl AgentDesk {
         Ok(())
     }
 
+    /// What a machine wants. After a start nobody has said it yet; then its row does, because an agent says a thing once.
+    async fn wanted(&self, machine: MachineId) -> Result<Option<Wanted>, StoreError> {
+        if let Some(wanted) = self.0.wants.of(machine) {
+            return Ok(Some(wanted));
+        }
+        let row = self.0.store.machine(machine).await?;
+        Ok(row.map(|row| {
+            let (lifecycle, entry, attempt) = (row.machine.lifecycle, row.machine.entry, row.machine.attempt);
+            Wanted { machine, slot: row.spec.slot, lifecycle, entry, attempt, actions: row.wants }
+        }))
+    }
+
     /// A suite that its agent will not begin, however often it is told: its machine's step must see it, and people.
     async fn refused(&self, seen: &Seen, done: &Done) -> Result<(), StoreError> {
         let machine = seen.machine;
-        let Some(wanted) = self.0.wants.of(machine) else { return Ok(()) };
+        let Some(wanted) = self.wanted(machine).await? else { return Ok(()) };
         let of = |action: &Action| match action {
             Action::Validate { suite } if done.id == validate_id(&wanted) => Some(suite.clone()),
             _ => None,

@@ -12,6 +12,7 @@ use fleet::machine::{Finding, Lifecycle};
 use fleet::observed::{AgentSeen, EventKind, SuiteRefused, Validation};
 use serde_json::json;
 use std::collections::BTreeMap;
+use store::Decided;
 use types::{MachineId, UnixMillis};
 
 const NOW: UnixMillis = UnixMillis(1_794_700_900_000);
@@ -246,4 +247,38 @@ async fn a_suite_that_is_refused_is_seen_and_told() {
     assert_eq!(told, ["suite_refused: burn-in: suite: there is none called burn-in"]);
     // Said again, it is nothing new.
     assert_eq!(say("validate/5/1", false, later(10)).await, (refused, told));
+}
+
+/// An agent says it once. After a start of ours it may be before anybody said what is wanted; its machine's row has it.
+#[tokio::test]
+async fn a_suite_that_is_refused_while_nothing_is_wanted_yet_is_seen() {
+    let site = Site::start().await;
+    let (desk, _, machine) = desk(&site).await;
+    let epoch = site.store.fleet_epoch_take().await.unwrap();
+    let due = site.store.machines_due(NOW, 1_000).await.unwrap();
+    let due = due.into_iter().find(|due| due.row.machine.id == machine).unwrap();
+    let (entry, attempt) = (due.row.machine.entry, due.row.machine.attempt);
+    let decided = Decided {
+        at: NOW,
+        machine: due.row.machine.clone(),
+        wants: vec![Action::Validate { suite: "burn-in".into() }],
+        wake_at: later(1),
+        events_taken: 0,
+        order: None,
+        cancel_orders: false,
+        acceptance: None,
+        happened: Vec::new(),
+        due,
+    };
+    assert_eq!(site.store.machines_step(epoch, &[decided]).await.unwrap().stored, [machine]);
+    for (asked, seen_then) in [(attempt + 1, false), (attempt, true)] {
+        let id = format!("validate/{entry}/{asked}");
+        let done = vec![Done { id, ok: false, text: "no suite is called so".into(), later: false }];
+        desk.report(&Seen { done, ..seen(machine, NOW) }).await.unwrap();
+        let refused = site.store.observed(machine).await.unwrap().refused;
+        assert_eq!(
+            refused.map(|it| (it.suite, it.entry, it.attempt)),
+            seen_then.then(|| ("burn-in".to_owned(), entry, attempt))
+        );
+    }
 }
