@@ -88,7 +88,7 @@ pub struct Updates {
 /// How far the update of one component is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Update {
-    /// When it was seen to be so.
+    /// When it was seen to be so; of what the machine was restarted for, when it was seen to wait for that.
     pub at: UnixMillis,
     pub state: UpdateState,
     /// What the BMC calls it; none where it answered at once.
@@ -101,7 +101,7 @@ pub enum UpdateState {
     Running,
     /// The BMC is done with it. An inventory of afterwards that shows the old version means that it waits for a restart.
     Ended,
-    /// The BMC says that it waits for a restart.
+    /// The BMC says that it has not begun: it waits for a restart, or for another update to end.
     Staged,
     Failed(String),
 }

@@ -26,7 +26,7 @@ pub enum TaskState {
         percent: Option<u8>,
     },
     Done,
-    /// It waits for a restart of the machine.
+    /// It has not begun: it waits for a restart of the machine, or for another task to end.
     Staged,
     Failed {
         why: String,
@@ -82,7 +82,7 @@ impl Client {
         Ok(match reply.body["TaskState"].as_str() {
             None if reply.status == StatusCode::ACCEPTED => TaskState::Running { percent: None },
             None | Some("Completed") => TaskState::Done,
-            // It was asked for and begins when something else has happened: the next restart.
+            // It was asked for and begins when something else has happened; what, is not said.
             Some("Pending") => TaskState::Staged,
             Some("Exception" | "Killed" | "Cancelled" | "Interrupted" | "Suspended") => {
                 TaskState::Failed { why: why(&reply.body) }

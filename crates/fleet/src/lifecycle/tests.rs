@@ -397,10 +397,14 @@ fn staged_firmware_is_restarted_for_once() {
     // One is still flashed: nobody restarts it.
     rig.seen.updates = updates(&rig, UpdateState::Running, UpdateState::Staged, None);
     rig.check(Lifecycle::Powered, &update(&["bios"]));
-    // The other is said to be done; whether it waits shows in an inventory of afterwards only.
+    // The other is said to be done; whether it waits shows in an inventory of some time afterwards only.
     rig.seen.updates = updates(&rig, UpdateState::Ended, UpdateState::Staged, None);
-    rig.check(Lifecycle::Powered, &update(&["bios"]));
+    rig.check(Lifecycle::Powered, &[Action::ReadInventory]);
+    rig.after(powered::SETTLE_MILLIS);
+    rig.bmc(|_| {});
+    rig.check(Lifecycle::Powered, &[Action::ReadInventory]);
     rig.after(1);
+    rig.check(Lifecycle::Powered, &[Action::ReadInventory]);
     rig.bmc(|_| {});
     rig.check(Lifecycle::Powered, &[Action::PowerCycle, Action::ReadInventory]);
     assert!(rig.machine.reason.ends_with("staged, it is restarted"), "{}", rig.machine.reason);
@@ -418,6 +422,44 @@ fn staged_firmware_is_restarted_for_once() {
     assert!(rig.machine.reason.contains(why), "{}", rig.machine.reason);
     rig.seen.updates.as_mut().unwrap().attempt += 1;
     rig.check(Lifecycle::Powered, &update(&["bios", "bmc"]));
+}
+
+/// A BMC may show a version before it is done with it, and calls staged what only waits for another: who restarts the machine
+/// meanwhile may have to send it back.
+#[test]
+fn nobody_restarts_or_installs_a_machine_that_is_flashed() {
+    let mut rig = rig().to(Lifecycle::Powered);
+    rig.spec.firmware.insert("bios".into(), "5".into());
+    let shown = |rig: &mut Rig, bios: &str| {
+        rig.bmc(|it| it.firmware.extend([("bios".to_owned(), bios.to_owned()), ("bmc".to_owned(), "2.0".to_owned())]));
+    };
+    let updates = |rig: &Rig, bios: UpdateState, bmc: UpdateState| {
+        let update = |state| Update { at: rig.now, state, task: None };
+        let components = [("bios".to_owned(), update(bios)), ("bmc".to_owned(), update(bmc))].into();
+        let (entry, attempt) = (rig.machine.entry, rig.machine.attempt);
+        Some(Updates { entry, attempt, components, restarted_at: None })
+    };
+    let (read, restart) = ([Action::ReadInventory], [Action::PowerCycle, Action::ReadInventory]);
+    rig.seen.updates = updates(&rig, UpdateState::Staged, UpdateState::Running);
+    rig.after(powered::SETTLE_MILLIS);
+    shown(&mut rig, "4");
+    rig.check(Lifecycle::Powered, &read);
+    // As it shall be, it is installed when nothing is flashed any more.
+    shown(&mut rig, "5");
+    rig.check(Lifecycle::Powered, &read);
+    assert_eq!(rig.machine.reason, "its BMC still updates bmc");
+    rig.seen.updates = updates(&rig, UpdateState::Staged, UpdateState::Ended);
+    rig.after(powered::SETTLE_MILLIS - 1);
+    rig.check(Lifecycle::Powered, &read);
+    rig.after(1);
+    rig.check(Lifecycle::Powered, &[Action::Provision]);
+    // What has not begun may begin by itself.
+    rig.seen.updates = updates(&rig, UpdateState::Staged, UpdateState::Ended);
+    rig.after(powered::SETTLE_MILLIS - 1);
+    shown(&mut rig, "4");
+    rig.check(Lifecycle::Powered, &read);
+    rig.after(1);
+    rig.check(Lifecycle::Powered, &restart);
 }
 
 /// A suite that its agent does not know is told to it no more; a person makes it known, or names another.
