@@ -87,6 +87,8 @@ struct Known {
     barred: bool,
     /// What it was asked to flash.
     updates: Updates,
+    /// Of looks at that: a task that cannot be read delays nothing else.
+    watches: Backoff,
     asked_at: UnixMillis,
     watched_at: UnixMillis,
     /// The look and the deed that are under way. A result of any other task is of another BMC that stood here before.
@@ -99,7 +101,7 @@ struct Known {
 enum Ended {
     Look { began: UnixMillis, result: Result<Seen, redfish::Error> },
     Deed { wish: Wish, action: Action, done: Option<Result<Option<redfish::Task>, redfish::Error>> },
-    Watch { seen: Vec<(String, UpdateState)> },
+    Watch { seen: Vec<(String, UpdateState)>, error: Option<redfish::Error> },
 }
 
 /// A wish that was sent.
@@ -174,7 +176,7 @@ impl Executor {
     async fn turn(&mut self) -> Result<(), StoreError> {
         self.store().await?;
         self.refresh().await?;
-        self.missing();
+        self.missing().await?;
         self.look();
         self.watch();
         self.send().await
@@ -206,6 +208,7 @@ impl Executor {
                         refusals: Backoff::default(),
                         barred: false,
                         updates: observed.updates.unwrap_or_default(),
+                        watches: Backoff::default(),
                         asked_at: NEVER,
                         watched_at: NEVER,
                         asking: None,
@@ -223,6 +226,7 @@ impl Executor {
                     self.known.insert(machine, known);
                 }
                 Err(error) => {
+                    self.recall(bmc.machine).await?;
                     let text = error.to_string();
                     let now = self.now();
                     self.troubles.set(bmc.machine, error.kind(), &text, None, now);
@@ -250,19 +254,31 @@ impl Executor {
         Client::new(&Address::new(&bmc.url, credentials, trust)?, redfish::Limits::default())
     }
 
+    /// What the last start left of a machine whose BMC we do not know: it is so since then.
+    async fn recall(&mut self, machine: MachineId) -> Result<(), StoreError> {
+        if !self.troubles.knows(machine) {
+            let observed = self.parts.store.observed(machine).await?;
+            self.troubles.stored(machine, observed.bmc_trouble);
+        }
+        Ok(())
+    }
+
     /// Machines of which nobody has said where their BMC is.
-    fn missing(&mut self) {
+    async fn missing(&mut self) -> Result<(), StoreError> {
         let now = self.now();
         let wants = self.parts.wants.picked(|action| deeds::is_deed(action) || *action == Action::ReadInventory);
         for machine in wants.into_iter().map(|it| it.machine) {
             if !self.known.contains_key(&machine) && !self.unusable.contains_key(&machine) {
+                self.recall(machine).await?;
                 let text = "it is not known where its BMC is; say so with `hoheit machine bmc set`";
                 self.troubles.set(machine, trouble::NOT_SET, text, None, now);
             }
         }
+        Ok(())
     }
 
-    /// How far firmware is, of those that flash some.
+    /// How far firmware is, of those that flash some for their present stay. Who does not let us in, or does not answer, is not
+    /// asked more often for it: wrong passwords lock an account.
     fn watch(&mut self) {
         let now = self.now();
         for (machine, known) in &mut self.known {
@@ -270,11 +286,16 @@ impl Executor {
             if tasks.is_empty() || known.watching.is_some() || now.0 - known.watched_at.0 < updates::WATCH_EVERY {
                 continue;
             }
+            let due = known.backoff.is_due(now) && known.watches.is_due(now) && !known.is_barred(now);
+            let stay = (known.updates.entry, known.updates.attempt);
+            if !due || self.parts.wants.of(*machine).is_none_or(|it| (it.entry, it.attempt) != stay) {
+                continue;
+            }
             known.watched_at = now;
             let (client, places) = (known.client.clone(), self.looks.clone());
             let watching = async move {
-                let (seen, _) = places.work(updates::look(&client, tasks)).await;
-                Ended::Watch { seen }
+                let ((seen, error), _) = places.work(updates::look(&client, tasks)).await;
+                Ended::Watch { seen, error }
             };
             let task = self.tasks.spawn(watching).id();
             known.watching = Some(task);
@@ -442,20 +463,15 @@ impl Executor {
                         redfish::Error::Unsure(_) if harmful => self.again_at(&wish),
                         error => {
                             known.refusals = known.refusals.failed(now, error.retry(), dice);
-                            known.barred = matches!(error.kind(), "credentials" | "certificate");
+                            known.barred = trouble::bars(error);
                             let at = known.refusals.not_before;
                             self.again(wish, at);
                             Some(at)
                         }
                     };
-                    match error.kind() {
-                        // It is the same for looks.
-                        kind @ ("credentials" | "certificate" | "unreachable")
-                            if !matches!(error, redfish::Error::Unsure(_)) =>
-                        {
-                            self.troubles.set(machine, kind, &error.to_string(), at, now);
-                        }
-                        _ => {
+                    match trouble::is_of_all(&error) {
+                        true => self.troubles.set(machine, error.kind(), &error.to_string(), at, now),
+                        false => {
                             let text = format!("{}: {error}", deeds::words(&action));
                             self.troubles.set(machine, trouble::DEED, &text, at, now);
                         }
@@ -464,11 +480,23 @@ impl Executor {
                 // Not wanted when its turn came; if it is once more, it is sent.
                 None => self.again(wish, now),
             },
-            Ok((_, Ended::Watch { seen })) if is_watch => {
+            Ok((_, Ended::Watch { seen, error })) if is_watch => {
                 if updates::take(&mut known.updates, seen, now) {
                     self.updated.insert(machine);
                     // What it installed shows in an inventory of afterwards.
                     known.asked_at = NEVER;
+                }
+                known.watches = match &error {
+                    None => Backoff::succeeded(),
+                    Some(error) => known.watches.failed(now, error.retry(), dice),
+                };
+                if let Some(error) = error.filter(trouble::is_of_all) {
+                    known.backoff = known.backoff.failed(now, error.retry(), dice);
+                    if trouble::bars(&error) {
+                        (known.refusals, known.barred) = (known.refusals.failed(now, error.retry(), dice), true);
+                    }
+                    let at = Some(known.backoff.not_before);
+                    self.troubles.set(machine, error.kind(), &error.to_string(), at, now);
                 }
             }
             // Of a BMC that was here before.

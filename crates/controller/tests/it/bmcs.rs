@@ -369,20 +369,81 @@ async fn why_a_bmc_does_not_answer_is_kept_until_it_does() {
 /// A machine whose BMC nobody has set says so.
 #[tokio::test]
 async fn a_bmc_that_is_not_set_is_said() {
-    let hall = Hall::start(1, |_| {}).await;
-    let second = Machine::planned(MachineId(2), UnixMillis(START));
-    let change = SiteChange { add: vec![(spec(2), second)], change: Vec::new() };
+    let mut hall = Hall::start(1, |_| {}).await;
+    let add = [2, 3].map(|n| (spec(n), Machine::planned(MachineId(n), UnixMillis(START)))).to_vec();
+    let change = SiteChange { add, change: Vec::new() };
     let applied = entry(&hall.site, "site.apply");
     hall.site.store.site_apply(("", None), "sha256:00", UnixMillis(START), &change, &applied).await.unwrap();
     hall.want(2, 1, vec![Action::ReadInventory]);
-    let trouble = loop {
-        if let Some(trouble) = hall.site.store.observed(MachineId(2)).await.unwrap().bmc_trouble {
+    let said = async |hall: &Hall, n: u128| loop {
+        if let Some(trouble) = hall.site.store.observed(MachineId(n)).await.unwrap().bmc_trouble {
             break trouble;
         }
         tokio::task::yield_now().await;
     };
+    let trouble = said(&hall, 2).await;
     assert_eq!((trouble.kind.as_str(), trouble.next_try), ("not_set", None));
     assert!(trouble.text.contains("hoheit machine bmc set"), "{}", trouble.text);
+    // It is so since then, over the next start, too. What is said of the other is stored with it.
+    hall.restart();
+    hall.later(60_000);
+    hall.want(3, 1, vec![Action::ReadInventory]);
+    assert_eq!(said(&hall, 3).await.since.0, trouble.since.0 + 60_000);
+    assert_eq!(said(&hall, 2).await, trouble);
+}
+
+const TASKS: &str = "/redfish/v1/TaskService/Tasks";
+const SESSIONS: &str = "/redfish/v1/SessionService/Sessions";
+
+/// A BMC locks an account after a few wrong passwords, also if they come because it is watched. Machine 2 shows that time went on.
+#[tokio::test]
+async fn a_bmc_that_does_not_let_us_in_is_not_watched_on() {
+    let running = Misdeed::Body(json!({ "TaskState": "Running" }).to_string());
+    let hall = Hall::start(2, |bmcs| bmcs[0].misbehave(TASKS, running)).await;
+    let update = || vec![Action::UpdateFirmware { components: vec!["HostBIOS_0@9.9".to_owned()] }];
+    let rounds = async || {
+        for _ in 0..5 {
+            hall.later(15_000);
+            let done = hall.bmcs[1].resets().len();
+            hall.want(2, done as u64 + 1, vec![Action::PowerCycle]);
+            while hall.bmcs[1].resets().len() == done {
+                tokio::task::yield_now().await;
+            }
+        }
+        hall.bmcs[0].requests()
+    };
+    hall.want(1, 1, update());
+    hall.observed(|seen| seen.updates.is_some()).await;
+    let before = hall.bmcs[0].requests();
+    while rounds().await == before {}
+    // A machine that went on is not watched for what it was.
+    hall.want(1, 2, Vec::new());
+    let before = rounds().await;
+    assert_eq!(rounds().await, before);
+    hall.want(1, 1, update());
+    for path in [TASKS, SESSIONS] {
+        hall.bmcs[0].misbehave(path, Misdeed::Status(401));
+    }
+    hall.later(15_000);
+    let trouble = hall.observed(|seen| seen.bmc_trouble.is_some()).await.bmc_trouble.unwrap();
+    let now = hall.site.clock.load(Ordering::Relaxed);
+    assert_eq!(
+        (trouble.kind.as_str(), trouble.next_try.unwrap().0 >= now + 900_000),
+        ("credentials", true),
+        "{trouble:?}"
+    );
+    let before = hall.bmcs[0].requests();
+    assert_eq!(rounds().await, before, "each is a wrong password");
+    // Half an hour later it is tried.
+    hall.bmcs[0].behave();
+    hall.later(1_800_000);
+    let over = |seen: &Observed| {
+        seen.updates.as_ref().is_some_and(|it| it.components.values().all(|it| it.state == UpdateState::Ended))
+    };
+    while !over(&hall.site.store.observed(MachineId(1)).await.unwrap()) {
+        hall.later(15_000);
+        tokio::task::yield_now().await;
+    }
 }
 
 /// What a BMC took over is watched to its end, over a restart of ours; the restart that it waits for is noted, and brings it.

@@ -9,6 +9,16 @@ pub(super) const NOT_SET: &str = "not_set";
 /// It answers, and did not do what is wanted.
 pub(super) const DEED: &str = "deed";
 
+/// It does not let us in, whatever we want: refused our credentials, or we its certificate.
+pub(super) fn bars(error: &redfish::Error) -> bool {
+    matches!(error.kind(), "credentials" | "certificate")
+}
+
+/// It is the same for looks, deeds and watches.
+pub(super) fn is_of_all(error: &redfish::Error) -> bool {
+    (bars(error) || error.kind() == "unreachable") && !matches!(error, redfish::Error::Unsure(_))
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Troubles {
     all: BTreeMap<MachineId, BmcTrouble>,
@@ -21,6 +31,10 @@ impl Troubles {
         if let Some(trouble) = trouble {
             self.all.entry(machine).or_insert(trouble);
         }
+    }
+
+    pub fn knows(&self, machine: MachineId) -> bool {
+        self.all.contains_key(&machine)
     }
 
     /// There is trouble; `next_try` is when it is asked again by itself.
