@@ -110,14 +110,15 @@ impl Store {
                     zones::put(session, *order, one, *at).await?;
                 }
                 for (order, version) in &changed {
-                    if let Some(running) = in_zone(order) {
-                        zones::empty(session, &running.zone, running.id).await?;
-                    }
                     session.run(TOUCH_IF_MOVED, values![order.machine, order.id, order.state.as_str()]).await?;
                     let updated = update(session, order, *version).await;
                     let taken = |error: StoreError| error.meaning("a task that runs in this zone", "this order");
                     if !updated.map_err(taken)? {
                         return Err(StoreError::Conflict { what: "a newer state of this order" });
+                    }
+                    // After the update, which waits for whoever leaves this zone at the same moment: then what it left is seen.
+                    if let Some(running) = in_zone(order) {
+                        zones::empty(session, &running.zone, running.id).await?;
                     }
                 }
                 for (machine, at, observation) in &seen {
