@@ -87,7 +87,7 @@ fn firmware(situation: &Situation<'_>, bmc: &BmcSeen, components: Vec<String>, t
     let asked = |name: &String| {
         update(name).is_some_and(|update| matches!(update.state, UpdateState::Staged | UpdateState::Ended))
     };
-    // What ended shows the old version still, and was read late enough to show the new one.
+    // What ended shows the old version still, but was not read late enough to show the new one.
     let settles = |name: &String| {
         update(name).is_some_and(|it| it.state == UpdateState::Ended && bmc.at.0 <= it.at.0 + SETTLE_MILLIS)
     };

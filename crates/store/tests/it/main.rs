@@ -20,6 +20,7 @@ mod statements;
 mod together;
 mod upgrades;
 
+use fleet::kept;
 use store::Store;
 
 /// A database that a check can open as often as it likes.
@@ -110,9 +111,9 @@ suite! {
     fleet::an_agents_events_are_taken_once,
     fleet::an_agent_that_is_there_makes_nothing_due,
     fleet::foreign_words_with_control_characters_are_shown_and_stop_nothing,
-    fleet::a_zone_is_not_free_before_its_robot_has_stopped,
-    fleet::old_events_are_forgotten_machine_by_machine,
-    fleet::a_serial_number_is_in_custody_once,
+    kept::a_zone_is_not_free_before_its_robot_has_stopped,
+    kept::old_events_are_forgotten_machine_by_machine,
+    kept::a_serial_number_is_in_custody_once,
     aicore::groups_hold_what_is_made_in_them,
     aicore::a_limit_holds_at_its_edge,
     aicore::only_what_is_stopped_is_deleted,
